@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn, TypeVar
 
@@ -257,7 +256,9 @@ def load(dataset: str, target: str) -> tuple[NDArray[np.float64], NDArray[np.flo
         bad = ~np.isfinite(pd.to_numeric(frame[name], errors="coerce"))
         if bad.any():
             row = int(bad.argmax())
-            fail(f"DATASET={dataset!r}: takes numbers only; column {name!r} has {frame[name][row]!r} in data row {row + 1}")
+            fail(
+                f"DATASET={dataset!r}: takes numbers only; column {name!r} has {frame[name][row]!r} in data row {row + 1}"
+            )
     return frame.drop(columns=target).to_numpy(float), frame[target].to_numpy(float)
 
 
