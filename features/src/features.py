@@ -256,9 +256,8 @@ def load(dataset: str, target: str) -> tuple[NDArray[np.float64], NDArray[np.flo
         bad = ~np.isfinite(pd.to_numeric(frame[name], errors="coerce"))
         if bad.any():
             row = int(bad.argmax())
-            fail(
-                f"DATASET={dataset!r}: takes numbers only; column {name!r} has {frame[name][row]!r} in data row {row + 1}"
-            )
+            value = frame[name][row]
+            fail(f"DATASET={dataset!r}: takes numbers only; data row {row + 1} of column {name!r} has {value!r}")
     return frame.drop(columns=target).to_numpy(float), frame[target].to_numpy(float)
 
 

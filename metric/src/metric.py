@@ -9,6 +9,7 @@ transaction; its rows are then appended to the CSV and synced. A kill in between
 or in part: the next write, or the next start, appends what is missing.
 """
 
+import contextlib
 import itertools
 import json
 import logging
@@ -288,7 +289,8 @@ class Consumer(Client):
 
     def on_message(self, queue: str, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         """Add it to the batch. One at a time until a message comes that nobody died of."""
-        returns = (properties.headers or {}).get("x-delivery-count", 0)
+        count = (properties.headers or {}).get("x-delivery-count")  # the broker's, or whatever a producer wrote
+        returns = count if isinstance(count, int) else 0
         if method.consumer_tag in self.careful and returns < CAREFUL:
             self.careful.discard(method.consumer_tag)
             channel.basic_cancel(method.consumer_tag)
@@ -359,9 +361,7 @@ class Log:
         with self.db:  # commits, or rolls back
             reasons = [self.join(queue, half.id, half.body, message) for queue, half, message in halves]
             self.db.execute("UPDATE csv SET written = ?", (self.written,))
-            self.db.execute(
-                "DELETE FROM rows WHERE seq <= min(?, (SELECT max(seq) FROM rows) - ?)", (self.written, KNOWN)
-            )
+            self.db.execute("DELETE FROM rows WHERE seq <= ?", (self.written - KNOWN,))
         self.write()
         return reasons
 
@@ -415,24 +415,30 @@ class Log:
         self.identity = self.identify()
         size = self.identity[2]
         if os.pread(self.csv, len(HEADER), 0) != HEADER[:size]:
-            return self.move_aside("another header")
-        if size < len(HEADER):
+            self.move_aside("another header")
+        elif size < len(HEADER):
             self.written = 0 if size else self.written  # cut short: all again; absent or emptied: go on from here
-            return self.append(HEADER[size:])
-        lines = os.pread(self.csv, 4096, max(0, size - 4096)).split(b"\n")
-        last, torn = lines[-2:] if len(lines) > 1 else (b"", lines[0])
-        try:
-            query = "SELECT seq FROM rows WHERE id = ?"
-            (self.written,) = self.db.execute(query, (float(last.split(b",")[0]),)).fetchone() or (self.written,)
-        except ValueError:
-            pass  # the header, or a line of somebody else
+            self.append(HEADER[size:])
+        else:
+            self.find_end(size)
+
+    def find_end(self, size: int) -> None:
+        """Which row is the last in the CSV; one that was not written to its end is completed."""
+        *lines, torn = os.pread(self.csv, 4096, max(0, size - 4096)).split(b"\n")
+        for text in reversed(lines):  # past lines that somebody else added
+            with contextlib.suppress(ValueError):
+                row = self.db.execute("SELECT seq FROM rows WHERE id = ?", (float(text.split(b",")[0]),)).fetchone()
+                if row:
+                    self.written = row[0]
+                    break
         if torn:
             query = "SELECT seq, id, y_true, y_pred FROM rows WHERE seq > ? ORDER BY seq LIMIT 1"
             row = self.db.execute(query, (self.written,)).fetchone()
-            if not row or not line(*row[1:]).startswith(torn):
-                return self.move_aside("a last line that this service did not write")
-            self.append(line(*row[1:])[len(torn) :])
-            self.written = row[0]
+            if row and line(*row[1:]).startswith(torn):
+                self.append(line(*row[1:])[len(torn) :])
+                self.written = row[0]
+            else:
+                self.move_aside("a last line that this service did not write")
 
     def move_aside(self, why: str) -> None:
         aside = self.path.with_name(time.strftime(f"metric_log.%Y-%m-%dT%H-%M-%S.{time.time_ns() % 10**9:09}.csv"))
@@ -494,7 +500,8 @@ class Metric(Consumer):
         except (OSError, sqlite3.Error) as error:
             self.batch = batch
             self.loop.call_later(RETRY, self.flush)
-            return self.complain(error)
+            self.complain(error)
+            return
         self.failing = False
         refused = []
         for incoming, half in halves:
@@ -512,12 +519,13 @@ class Metric(Consumer):
         if not self.failing:
             super().on_tick()
         if self.unconfirmed or self.refused:
-            return None
+            return
         try:
             self.log.forget(self.expiring)
             expired = self.log.expired(time.time() - self.config.PENDING_TTL)
         except (OSError, sqlite3.Error) as error:
-            return self.complain(error)
+            self.complain(error)
+            return
         self.expiring = [seq for seq, _, _ in expired]
         reason = f"its other half did not come within {self.config.PENDING_TTL:g} s"
         self.publish(self.refusal(Incoming(queue, message, 0, 0), reason) for _, queue, message in expired)

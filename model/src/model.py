@@ -289,7 +289,8 @@ class Consumer(Client):
 
     def on_message(self, queue: str, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         """Add it to the batch. One at a time until a message comes that nobody died of."""
-        returns = (properties.headers or {}).get("x-delivery-count", 0)
+        count = (properties.headers or {}).get("x-delivery-count")  # the broker's, or whatever a producer wrote
+        returns = count if isinstance(count, int) else 0
         if method.consumer_tag in self.careful and returns < CAREFUL:
             self.careful.discard(method.consumer_tag)
             channel.basic_cancel(method.consumer_tag)
