@@ -1,0 +1,50 @@
+"""Fixtures: a real broker, a client of the tests' own, and a way to start the services."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from harness import QUEUES, Client, Service
+
+from local import Broker
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A private RabbitMQ node for all tests that do not break it."""
+    with Broker(tmp_path_factory.mktemp("broker")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def client(node: Broker) -> Iterator[Client]:
+    """A client, and a broker without any of our queues."""
+    client = Client(node.url)
+    for queue in QUEUES:
+        client.delete(queue)
+    yield client
+    if client.connection.is_open:
+        client.connection.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path, node: Broker) -> Iterator[Callable[..., Service]]:
+    """Start a service against the node, its logs folder below tmp_path; all end with the test."""
+    started: list[Service] = []
+
+    def start(name: str, **env: object) -> Service:
+        folder = tmp_path / f"{name}-{len(started)}"
+        folder.mkdir()
+        settings = {"AMQP_URL": node.url, "LOGS_DIR": tmp_path / "logs"} | env
+        started.append(Service(name, folder, **settings))
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.signal(signal.SIGCONT)
+        service.kill()
+    for service in started:
+        assert "Traceback" not in service.log, f"{service.name}:\n{service.log}"

@@ -1,0 +1,114 @@
+"""What the tests are made of: the services as real processes, and a client of the tests' own.
+
+The client uses pika's blocking connection and shares no code with the services.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pika
+
+ROOT = Path(__file__).parents[1]
+QUEUES = ("features", "y_true", "y_pred", "dead_letters")
+DEADLINE = 30.0  # seconds; far more than anything here takes on an idle machine
+
+
+def eventually(condition: Callable[[], Any], what: str = "the condition", deadline: float = DEADLINE) -> Any:
+    """Return the first true answer of `condition`; fail after `deadline` seconds."""
+    end = time.monotonic() + deadline
+    while not (answer := condition()):
+        assert time.monotonic() < end, f"{what} did not come true within {deadline} s; last answer: {answer!r}"
+        time.sleep(0.02)
+    return answer
+
+
+class Client:
+    """A foreign client: what a person with pika's tutorial would write, but with confirms."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = pika.BlockingConnection(pika.URLParameters(url))
+        self.channel = self.connection.channel()
+        self.channel.confirm_delivery()
+
+    def declare(self, queue: str, **arguments: Any) -> None:
+        self.channel.queue_declare(queue, durable=True, arguments=arguments)
+
+    def delete(self, queue: str) -> None:
+        self.channel.queue_delete(queue)
+
+    def publish(self, queue: str, body: bytes | dict[str, Any], **headers: Any) -> None:
+        """Publish without what a producer need not give; return when the broker has confirmed it."""
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        properties = pika.BasicProperties(headers=headers) if headers else None
+        self.channel.basic_publish("", queue, body, properties, mandatory=True)
+
+    def get(self, queue: str) -> tuple[bytes, dict[str, Any]] | None:
+        """Take one message off the queue: its body and headers."""
+        method, properties, body = self.channel.basic_get(queue, auto_ack=True)
+        return None if method is None else (body, properties.headers or {})
+
+    def take(self, queue: str, n: int) -> list[tuple[bytes, dict[str, Any]]]:
+        """Take n messages off the queue, waiting for them."""
+        return [eventually(lambda: self.get(queue), f"message {i + 1} of {n} in {queue}") for i in range(n)]
+
+    def count(self, queue: str) -> int:
+        return int(self.channel.queue_declare(queue, passive=True).method.message_count)
+
+
+class Service:
+    """One of the four services as a process, its log in a file."""
+
+    def __init__(self, name: str, folder: Path, script: Path | None = None, **env: object) -> None:
+        self.name, self.log_path = name, folder / f"{name}.log"
+        variables = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
+        variables |= {"TMPDIR": str(folder)} | {k: str(v) for k, v in env.items()}
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, script or ROOT / name / "src" / f"{name}.py"], env=variables, cwd=folder, stderr=log
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        def enough() -> bool:
+            assert self.process.poll() is None or self.log.count(text) >= times, f"{self.name} ended:\n{self.log}"
+            return self.log.count(text) >= times
+
+        eventually(enough, f"{text!r} in the log of {self.name}")
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM; return the exit code."""
+        self.process.terminate()
+        return self.process.wait(DEADLINE)
+
+    def wait(self) -> int:
+        return self.process.wait(DEADLINE)
+
+
+def rows(logs: Path) -> list[tuple[float, float, float, float]]:
+    """The rows of the CSV, whose last line may still be on its way."""
+    path = logs / "metric_log.csv"
+    if not path.exists():
+        return []
+    text = path.read_text()
+    header, *lines = csv.reader(text[: text.rfind("\n") + 1].splitlines())
+    assert header == ["id", "y_true", "y_pred", "absolute_error"]
+    return [(float(a), float(b), float(c), float(d)) for a, b, c, d in lines]
