@@ -1,0 +1,351 @@
+"""plot: draws the distribution of the absolute errors in the log, again and again.
+
+Reads `LOGS_DIR/metric_log.csv` (header `id,y_true,y_pred,absolute_error`, a row per prediction) and writes
+`LOGS_DIR/error_distribution.png` every PLOT_INTERVAL seconds: a histogram of absolute_error, in the unit of the
+target, with its density, mean and median.
+
+Promise: the picture is whole at any moment, and redrawing it costs the same time and memory at ten million rows
+as at ten thousand. The mean is exact; the median is exact up to a million rows, within 0.1 % of the range above.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from array import array
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SERVICE = "plot"
+DPI = 100  # of 8 inches: 800 pixels
+ROUND = [1, 2, 2.5, 5, 10]  # what edges and ticks are multiples of, up to a power of ten
+TICK = 0.25  # seconds between two looks at the stop flag; a stop may take 2 s
+HEADER = b"id,y_true,y_pred,absolute_error"
+CHUNK = 2**20  # bytes read at once: a bound on memory, some 20 ms between two looks at the stop flag
+TAIL = 256  # bytes compared to see that the log is still the one read so far: several rows
+EXACT = 1_000_000  # errors kept as they are, for an exact median; 8 MB
+SETTLED = 100_000  # rows after which the centre of the bins stays where it is
+LARGEST = 1e30  # no target has such errors; a sum of smaller ones stays finite
+SHIFT = 23 - 10  # bits of a 32-bit float below the ten leading ones of its fraction: a bin is 2**-10 wide, relatively
+SIDE = 255 << 10  # bins on either side of the centre
+
+log = logging.getLogger(SERVICE)
+C = TypeVar("C", bound="Config")
+Floats = NDArray[np.float64]
+
+
+class Config(msgspec.Struct):
+    """The environment variables, their defaults and what they take."""
+
+    LOGS_DIR: str = "logs"
+    PLOT_INTERVAL: Annotated[float, Meta(gt=0, le=1e9)] = 10.0  # seconds
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+def fail(reason: str) -> NoReturn:
+    """End the service: one line for the operator (without the password of a URL), exit code 2."""
+    print(f"{SERVICE}: " + re.sub(r"(//[^:/@]*):[^/]*@", r"\1:***@", reason), file=sys.stderr)
+    raise SystemExit(2)
+
+
+def configure(kind: type[C]) -> C:
+    """Read the environment, where an empty variable counts as not set; a bad one ends the service."""
+    try:
+        config = msgspec.convert({name: text for name, text in os.environ.items() if text}, kind, strict=False)
+    except msgspec.ValidationError as error:
+        takes, _, name = str(error).partition(" - at `$.")
+        fail(f"{name[:-1]}={os.environ[name[:-1]]!r}: {takes}")
+    logging.basicConfig(level=config.LOG_LEVEL, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs tracebacks for what we heal and tell in a line
+    return config
+
+
+class ErrorDistribution:
+    """What the absolute errors so far come to, in memory that does not grow with them.
+
+    They are counted in bins as in an HdrHistogram: the width of a bin is a thousandth of its distance from the
+    centre, a value near the median. So the bulk is resolved whatever the unit, and no outlier can spoil that.
+    """
+
+    def __init__(self) -> None:
+        self.n = self.unusable = 0
+        self.sum = self.rounding = 0.0
+        self.kept = array("d")
+        self.recentre()
+
+    def update(self, absolute_error: Floats) -> None:
+        usable = absolute_error[(absolute_error >= 0) & (absolute_error <= LARGEST)]
+        self.n += len(usable)
+        self.unusable += len(absolute_error) - len(usable)
+        terms = [self.sum, self.rounding, *usable.tolist()]
+        self.sum = math.fsum(terms)
+        self.rounding = math.fsum([*terms, -self.sum])
+        self.count(usable)
+        if self.n > EXACT:
+            self.kept = array("d")
+        else:
+            self.kept.frombytes(usable.tobytes())
+            if 2 * self.centred_at <= self.n <= SETTLED:
+                self.recentre()
+
+    def recentre(self) -> None:
+        """Count the errors kept again, around their median."""
+        self.centred_at = max(self.n, 1)
+        kept = np.frombuffer(self.kept)
+        self.centre = np.partition(kept, self.n // 2)[self.n // 2] if self.n else 0.0
+        self.counts, self.distances = np.zeros((2, 2 * SIDE + 1))  # of each bin
+        self.count(kept)
+
+    def count(self, absolute_error: Floats) -> None:
+        distance = absolute_error - self.centre
+        # The leading bits of a float, exponent and fraction, are the number of its bin.
+        bins = np.abs(distance).astype(np.float32).view(np.int32) >> SHIFT
+        bins = SIDE + np.where(distance < 0, -bins, bins)
+        np.add.at(self.counts, bins, 1)
+        np.add.at(self.distances, bins, distance)
+
+    def get(self) -> tuple[Floats, Floats]:
+        """The mean error in each bin, ascending, and how many there are."""
+        filled = np.flatnonzero(self.counts)
+        counts = self.counts[filled]
+        return self.centre + self.distances[filled] / counts, counts
+
+    def mean(self) -> float:
+        return self.sum / self.n
+
+    def median(self) -> float:
+        if self.n > EXACT:
+            return float(quantiles(*self.get(), 0.5)[0])
+        kept = np.frombuffer(self.kept)
+        middle = [(self.n - 1) // 2, self.n // 2]
+        kept.partition(middle)  # in place: quick where it was done before
+        return float(kept[middle].mean())
+
+
+def quantiles(errors: Floats, counts: Floats, *q: float) -> Floats:
+    cumulated = counts.cumsum()
+    return errors[np.searchsorted(cumulated, np.multiply(q, cumulated[-1]))]
+
+
+class MetricLog:
+    """The log, of which `read` takes in what is new; it begins anew when the file is no longer the one read so far."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.restart()
+
+    def restart(self, inode: int = 0) -> None:
+        self.inode, self.offset, self.tail = inode, 0, b""
+        self.warned = False
+        self.errors = ErrorDistribution()
+
+    def read(self) -> bool:
+        """Take in the whole lines of the next chunk; say whether there is more."""
+        try:
+            file = self.path.open("rb", buffering=0)
+        except FileNotFoundError:
+            self.restart()
+            return False
+        with file:
+            inode = os.fstat(file.fileno()).st_ino
+            file.seek(self.offset - len(self.tail))
+            if inode != self.inode or file.read(len(self.tail)) != self.tail:  # another file, or cut, or rewritten
+                self.restart(inode)
+                file.seek(0)
+            chunk = file.read(CHUNK)
+        lines = chunk[: chunk.rfind(b"\n") + 1]  # a line still being written waits
+        if len(chunk) == CHUNK and not lines:
+            lines = chunk  # no row is that long
+        rows = lines.splitlines()
+        if rows and self.offset == 0 and rows.pop(0) != HEADER:
+            self.warn("its header is not %s, so none of its rows is read", HEADER.decode())
+            return False
+        self.offset += len(lines)
+        self.tail = (self.tail + lines)[-TAIL:]
+        table, refused = parse(rows)
+        if refused:
+            self.warn("leaving out lines that are not four numbers, such as %.99r", refused[0])
+        self.errors.update(table[:, 3])
+        return len(chunk) == CHUNK
+
+    def warn(self, text: str, detail: object) -> None:
+        """Once a file, since the same file is looked at every few seconds."""
+        if not self.warned:
+            log.warning(f"%s: {text}", self.path, detail)
+        self.warned = True
+
+
+def parse(rows: list[bytes]) -> tuple[Floats, list[bytes]]:
+    """A table of four columns, and the lines that do not fit in."""
+    table, refused = [], []
+    for row in rows:
+        try:
+            id_, y_true, y_pred, absolute_error = map(float, row.split(b","))
+            table.append((id_, y_true, y_pred, absolute_error))
+        except ValueError:
+            refused.append(row)
+    return np.array(table, np.float64).reshape(-1, 4), refused
+
+
+def bar_edges(errors: Floats, counts: Floats) -> Floats:
+    """Edges at round numbers, from zero and not as far as outliers that would squeeze the rest.
+
+    There are as many bars as Freedman and Diaconis advise, within limits, and no more than there are values.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    q10, q25, q75, q90 = quantiles(errors, counts, 0.10, 0.25, 0.75, 0.90)
+    fence = 4 * (q75 - q25)  # further out than what a box plot calls far out
+    low = max(errors[0], min(q10, q25 - fence))
+    high = min(errors[-1], max(q90, q75 + fence))
+    if errors[-1] <= low + 2 * (high - low) or low == high:
+        high = errors[-1]
+    if high - low <= 1e-6 * high:  # all equal
+        low, high = 0.0, 2 * high or 1.0
+    if low <= 4 * (high - low):
+        low = 0.0
+    width = 2 * (q75 - q25) / counts.sum() ** (1 / 3)
+    bars = np.clip(min(len(errors), (high - low) / width if width else math.inf), 10, 60)
+    return np.asarray(MaxNLocator(int(bars), steps=ROUND).tick_values(low, high))
+
+
+def density(errors: Floats, counts: Floats, edges: Floats) -> tuple[Floats, Floats]:
+    """A Gaussian kernel density estimate, in rows per bar, with Silverman's bandwidth (half a bar at least).
+
+    It is mirrored at both ends: an absolute error is never negative, and the curve has to say so.
+    """
+    cells, ends = np.histogram(errors, 256, (edges[0], edges[-1]), weights=counts)
+    middles = (ends[:-1] + ends[1:]) / 2
+    spread = math.sqrt(np.cov(middles, aweights=cells, ddof=0))
+    q25, q75 = quantiles(middles, cells, 0.25, 0.75)
+    silverman = 0.9 * min(spread, (q75 - q25) / 1.34 or spread) * cells.sum() ** -0.2
+    cells_per_bar = len(cells) / (len(edges) - 1)
+    bandwidth = max(silverman / (ends[1] - ends[0]), cells_per_bar / 2)  # in cells
+    reach = math.ceil(4 * bandwidth)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / bandwidth) ** 2)
+    curve = np.convolve(np.pad(cells, reach, mode="symmetric"), kernel / kernel.sum(), mode="valid")
+    return middles, curve * cells_per_bar
+
+
+def number(value: float, span: float) -> str:
+    """A value as one writes it beside an axis of this length: to a thousandth of that."""
+    if span > 1e-3 and value < 1e9:
+        return f"{value:,.{max(0, math.ceil(3 - math.log10(span)))}f}"
+    return f"{value:.4g}"
+
+
+def plural(n: int) -> str:
+    return f"{n:,} row" + "s" * (n != 1)
+
+
+def draw(distribution: ErrorDistribution) -> Figure:
+    """The picture: bars, their density, mean and median; below, what it leaves out."""
+    from matplotlib.figure import Figure  # half a second, in which the service can be told to stop already
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(8, 4.5), dpi=DPI)
+    axes = figure.add_axes((0.13, 0.2, 0.84, 0.64))
+    notes = [f"{plural(distribution.unusable)} without a finite error"] if distribution.unusable else []
+    if not distribution.n:
+        axes.set_axis_off()
+        text = "\n".join(["Waiting for the first row", *notes])
+        axes.text(0.5, 0.5, text, ha="center", va="center", size=16, color="0.3")
+        return figure
+    errors, counts = distribution.get()
+    edges = bar_edges(errors, counts)
+    low, high = edges[0], edges[-1]
+    rows, _ = np.histogram(errors, edges, weights=counts)
+    axes.stairs(rows, edges, fill=True, color="#bcd4e6")
+    if np.count_nonzero(rows) > 1:
+        axes.plot(*density(errors, counts, edges), color="#0072b2", label="density")
+    # Two colours that any eye tells apart, and two dashes that a printer does.
+    for name, value, color, dash in (
+        ("mean", distribution.mean(), "#d55e00", "-"),
+        ("median", distribution.median(), "#000000", "--"),
+    ):
+        beyond = "" if low <= value <= high else ", beyond the axis"
+        axes.axvline(value, color=color, linestyle=dash, label=f"{name} {number(value, high - low)}{beyond}")
+    if outside := distribution.n - int(rows.sum()):
+        notes.append(f"{plural(outside)} beyond the axis, the largest {number(errors[-1], errors[-1])}")
+    axes.set(xlim=(low, high), ylim=(0, None), ylabel=f"rows per bar of {edges[1] - low:,g}")
+    axes.set_xlabel("\n".join(["absolute error, in the unit of the target", "; ".join(notes)]))
+    title = f"Distribution of absolute error over {plural(distribution.n)}"
+    axes.set_title(title, loc="left", y=1.1)  # y, or it looks for the room itself, a fifth of all the work
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.99), ncols=3, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=ROUND))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=True))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    if high >= 1e4:
+        axes.xaxis.set_major_formatter("{x:,.4g}" if high >= 1e9 else "{x:,.0f}")
+    return figure
+
+
+class Plot:
+    """Keeps the picture as the log is, until SIGTERM."""
+
+    def __init__(self, config: Config) -> None:
+        """From here on SIGTERM and SIGINT set a flag, which `run` looks at."""
+        self.stopping = False
+        signal.signal(signal.SIGTERM, self.stop)
+        signal.signal(signal.SIGINT, self.stop)
+        folder = Path(config.LOGS_DIR)
+        self.interval = config.PLOT_INTERVAL
+        self.log = MetricLog(folder / "metric_log.csv")
+        self.picture = folder / "error_distribution.png"
+        self.unfinished = folder / ".error_distribution.png"  # one name, so that a SIGKILL leaves one file at most
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.unfinished.unlink(missing_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            fail(f"LOGS_DIR={config.LOGS_DIR!r}: takes a folder in which this user may write; {error.strerror}")
+
+    def stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def run(self) -> None:
+        problem = ""
+        while not self.stopping:
+            due = time.monotonic() + self.interval
+            try:
+                while self.log.read() and not self.stopping and time.monotonic() < due:
+                    pass
+                self.redraw()
+                problem = ""
+            except OSError as error:
+                if problem != str(error):
+                    problem = str(error)
+                    log.warning("%s is not redrawn: %s; trying again every %g s", self.picture, error, self.interval)
+            while not self.stopping and (wait := due - time.monotonic()) > 0:
+                time.sleep(min(wait, TICK))
+
+    def redraw(self) -> None:
+        """Replace the picture in one step, then say until when to believe that this service is healthy."""
+        draw(self.log.errors).savefig(self.unfinished, format="png")
+        self.unfinished.replace(self.picture)
+        alive = Path(tempfile.gettempdir(), f"{SERVICE}.alive")
+        alive.touch()
+        os.utime(alive, (time.time() + 3 * self.interval + 10,) * 2)
+
+
+def main() -> None:
+    Plot(configure(Config)).run()
+
+
+if __name__ == "__main__":
+    main()
