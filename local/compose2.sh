@@ -10,5 +10,5 @@ docker run --rm -v "$folder:/folder" pipeline-local/python:3.13 sh -euc '
     apt-get -q update
     apt-get -q download docker-compose
     dpkg-deb -x docker-compose_*.deb .
-    cp "$(find usr -type f -name docker-compose)" /folder/'
+    cp usr/libexec/docker/cli-plugins/docker-compose /folder/'
 "$folder/docker-compose" version
