@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import QUEUES, Client, Service
 
+from harness import QUEUES, Client, Service
 from local import Broker
 
 

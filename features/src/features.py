@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn, TypeVar
+from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 import numpy as np
@@ -44,7 +44,7 @@ class Config(msgspec.Struct):
     SEED: Annotated[int, Meta(ge=0)] | None = None
     DATASET: str = ""  # path of a CSV with a header; empty: scikit-learn's diabetes data
     TARGET: str = ""  # its label column; empty: the last
-    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    LOG_LEVEL: Annotated[str, Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
 
 
 class Sample(msgspec.Struct):
@@ -56,7 +56,8 @@ class Sample(msgspec.Struct):
 
 def fail(reason: str) -> NoReturn:
     """End the service: one line for the operator (without the password of a URL), exit code 2."""
-    print(f"{SERVICE}: " + re.sub(r"(//[^:/@]*):[^/]*@", r"\1:***@", reason), file=sys.stderr)
+    reason = re.sub(r"(//[^:@\s]*):[^\s']*@", r"\1:***@", " ".join(reason.split()))
+    print(f"{SERVICE}: {reason}", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -106,8 +107,8 @@ class Client:
         for url in itertools.cycle(self.config.AMQP_URL.split(",")):
             try:
                 parameters = pika.URLParameters(url)
-            except (ValueError, TypeError) as error:
-                fail(f"AMQP_URL={url!r}: takes amqp://user:password@host:port/vhost; {error}")
+            except (ValueError, TypeError):
+                fail(f"AMQP_URL={url!r}: takes amqp://user:password@host:port/vhost, special characters %-encoded")
             parameters.client_properties = {"connection_name": SERVICE}
             parameters.socket_timeout, parameters.stack_timeout = 5, 10  # seconds for TCP, for all of the opening
             parameters.heartbeat = 10  # seconds: a half-open connection is noticed within 25
@@ -140,8 +141,11 @@ class Client:
     def on_closed(self, _: object, error: BaseException) -> None:
         """The connection ended or could not be opened: end its loop, after a wait, and so begin the next."""
         self.ready = False
-        while inner := getattr(error, "exceptions", [getattr(error, "exception", None)])[-1]:
-            error = inner
+        causes: list[Any] = [error]
+        while causes:  # pika wraps what happened in what it was doing, in three ways
+            error = causes[-1]
+            causes = [*error.args, *getattr(error, "exceptions", []), getattr(error, "exception", None)]
+            causes = [cause for cause in causes if isinstance(cause, BaseException)]
         if "(403)" in str(error) or "(530)" in str(error):
             fail(f"{self.broker} refuses us, check user, password and vhost in AMQP_URL: {error}")
         if not self.outage and not self.stopping:
@@ -257,7 +261,7 @@ def load(dataset: str, target: str) -> tuple[NDArray[np.float64], NDArray[np.flo
         if bad.any():
             row = int(bad.argmax())
             value = frame[name][row]
-            fail(f"DATASET={dataset!r}: takes numbers only; data row {row + 1} of column {name!r} has {value!r}")
+            fail(f"DATASET={dataset!r}: takes numbers only; data row {row + 1} of column {name!r} has '{value}'")
     return frame.drop(columns=target).to_numpy(float), frame[target].to_numpy(float)
 
 

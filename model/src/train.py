@@ -26,7 +26,8 @@ HELD_OUT = 4  # rows 0, 4, 8, ... are held out for features.py to stream; the ot
 
 def fail(reason: str) -> NoReturn:
     """End the service: one line for the operator (without the password of a URL), exit code 2."""
-    print(f"{SERVICE}: " + re.sub(r"(//[^:/@]*):[^/]*@", r"\1:***@", reason), file=sys.stderr)
+    reason = re.sub(r"(//[^:@\s]*):[^\s']*@", r"\1:***@", " ".join(reason.split()))
+    print(f"{SERVICE}: {reason}", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -56,7 +57,7 @@ def load(dataset: str, target: str) -> tuple[NDArray[np.float64], NDArray[np.flo
         if bad.any():
             row = int(bad.argmax())
             value = frame[name][row]
-            fail(f"DATASET={dataset!r}: takes numbers only; data row {row + 1} of column {name!r} has {value!r}")
+            fail(f"DATASET={dataset!r}: takes numbers only; data row {row + 1} of column {name!r} has '{value}'")
     return frame.drop(columns=target).to_numpy(float), frame[target].to_numpy(float)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import ROOT, Client, Service, eventually, rows
 from sklearn.datasets import load_diabetes
+
+from harness import ROOT, Client, Service, eventually, rows
 
 pytestmark = pytest.mark.broker
 Run = Callable[..., Service]

@@ -1,0 +1,102 @@
+"""What a wrong setting gets: one line that says what and how to mend it, and exit code 2. Never a traceback."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import Client, Service, eventually, rows
+from local import Broker
+
+Run = Callable[..., Service]
+
+BAD = [
+    ("features", {"INTERVAL": "abc"}, "INTERVAL='abc'"),
+    ("features", {"INTERVAL": "-1"}, "INTERVAL='-1'"),
+    ("features", {"INTERVAL": "nan"}, "INTERVAL='nan'"),
+    ("features", {"COUNT": "0"}, "COUNT='0'"),
+    ("features", {"COUNT": "1.5"}, "COUNT='1.5'"),
+    ("features", {"SEED": "x"}, "SEED='x'"),
+    (
+        "features",
+        {"LOG_LEVEL": "loud"},
+        "LOG_LEVEL='loud': Expected `str` matching regex '^(DEBUG|INFO|WARNING|ERROR)$'",
+    ),
+    ("features", {"DATASET": "/nowhere.csv"}, "DATASET='/nowhere.csv'"),
+    ("features", {"TARGET": "nose"}, "TARGET='nose': takes one of the columns age, sex, bmi"),
+    ("features", {"AMQP_URL": "http://example.org"}, "AMQP_URL='http://example.org'"),
+    ("features", {"AMQP_URL": "amqp://guest:guest@localhost:port/"}, "AMQP_URL='amqp://guest:***@localhost:port/'"),
+    ("model", {"MODEL_PATH": "/nowhere.pkl"}, "MODEL_PATH='/nowhere.pkl': No such file"),
+    ("model", {"MODEL_SHA256": "0" * 64}, "MODEL_SHA256='000"),
+    ("model", {"MODEL_SHA256": "abc"}, "MODEL_SHA256='abc'"),
+    ("metric", {"PENDING_TTL": "0"}, "PENDING_TTL='0'"),
+    ("metric", {"LOGS_DIR": "/proc/none"}, "LOGS_DIR='/proc/none'"),
+    ("metric", {"LOGS_DIR": "/dev/null"}, "LOGS_DIR='/dev/null'"),
+    ("plot", {"PLOT_INTERVAL": "0"}, "PLOT_INTERVAL='0'"),
+    ("plot", {"LOGS_DIR": "/proc/none"}, "LOGS_DIR='/proc/none'"),
+]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("name", "env", "message"), BAD, ids=lambda value: "-".join(value) if isinstance(value, dict) else ""
+)
+def test_a_bad_setting_stops_the_service(run: Run, name: str, env: dict[str, str], message: str) -> None:
+    service = run(name, **env)
+    assert service.wait() == 2
+    assert message in service.log
+    assert service.log.count("\n") == 1
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("name", ["features", "model", "metric"])
+@pytest.mark.parametrize(("user", "vhost"), [("guest:wr%2Fong", "%2F"), ("guest:guest", "nowhere")])
+def test_a_broker_that_refuses_us_stops_the_service(run: Run, node: Broker, name: str, user: str, vhost: str) -> None:
+    service = run(name, AMQP_URL=f"amqp://{user}@127.0.0.1:{node.port}/{vhost}")
+    assert service.wait() == 2
+    assert f"127.0.0.1:{node.port} refuses us, check user, password and vhost in AMQP_URL" in service.log
+    assert service.log.count("\n") == 1
+    assert "wr" not in service.log.replace("write", "")
+
+
+@pytest.mark.broker
+def test_an_empty_variable_counts_as_not_set(run: Run, client: Client) -> None:
+    service = run("features", INTERVAL="", SEED="", COUNT="1", DATASET="", TARGET="", LOG_LEVEL="")
+    assert service.wait() == 0
+    assert client.count("features") == 1
+
+
+@pytest.mark.broker
+def test_the_first_broker_that_answers_is_taken(run: Run, node: Broker, client: Client) -> None:
+    with socket.socket() as closed:  # bound but not listening: refuses
+        closed.bind(("127.0.0.1", 0))
+        dead = f"amqp://guest:guest@127.0.0.1:{closed.getsockname()[1]}/%2F"
+        service = run("features", COUNT=1, AMQP_URL=f"{dead},amqp://guest:guest@nowhere.invalid/%2F,{node.url}")
+        assert service.wait() == 0
+    assert client.count("features") == 1
+    assert service.log.count("WARNING") == 1
+
+
+@pytest.mark.broker
+def test_a_csv_that_cannot_be_written_stops_metric_at_its_start(run: Run, client: Client, tmp_path: Path) -> None:
+    (tmp_path / "logs/metric_log.csv").mkdir(parents=True)
+    metric = run("metric")
+    assert metric.wait() == 2
+    assert "must be able to write there" in metric.log
+    assert f"user {os.getuid()}" in metric.log
+
+
+@pytest.mark.broker
+def test_a_second_metric_waits_and_takes_over(run: Run, client: Client, tmp_path: Path) -> None:
+    first = run("metric")
+    first.wait_for_log("connected")
+    second = run("metric")
+    second.wait_for_log("another metric writes to")
+    client.publish("y_true", {"id": 1, "body": 1})
+    eventually(lambda: client.count("y_true") == 0)
+    first.kill()
+    client.publish("y_pred", {"id": 1, "body": 2})
+    eventually(lambda: rows(tmp_path / "logs") == [(1, 1, 2, 1)])
+    assert second.log.count("another metric") == 1

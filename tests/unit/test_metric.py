@@ -1,0 +1,208 @@
+"""The join and the CSV, on a real disk, without a broker."""
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import metric
+from harness import rows
+from metric import Half, Log
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def add(log: Log, *halves: tuple[str, float, float]) -> list[str | None]:
+    return log.add([(queue, Half(id, value), b"%s %r %r" % (queue.encode(), id, value)) for queue, id, value in halves])
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    return tmp_path / "logs"
+
+
+@pytest.fixture
+def log(logs: Path) -> Iterator[Log]:
+    log = Log(logs)
+    yield log
+    log.db.close()
+
+
+def pairs(n: int, start: int = 0) -> list[tuple[str, float, float]]:
+    return [
+        (q, float(i), i / 3 if q == "y_true" else i / 7) for i in range(start, start + n) for q in ("y_true", "y_pred")
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), values=st.dictionaries(st.integers(-9, 9).map(float), st.tuples(finite, finite), max_size=8))
+def test_any_order_repetition_and_batching_gives_one_row_a_pair(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, values: dict[float, tuple[float, float]]
+) -> None:
+    halves = [(queue, id, pair[i]) for id, pair in values.items() for i, queue in enumerate(("y_true", "y_pred"))]
+    repeats = data.draw(st.lists(st.sampled_from(halves), max_size=20)) if halves else []
+    stream = data.draw(st.permutations(halves + repeats))
+    logs = tmp_path_factory.mktemp("logs")
+    log = Log(logs)
+    while stream:
+        n = data.draw(st.integers(1, len(stream)))
+        assert add(log, *stream[:n]) == [None] * n
+        stream = stream[n:]
+        if data.draw(st.booleans()):  # as after a kill
+            log.db.close()
+            log = Log(logs)
+    log.db.close()
+    logged = rows(logs)
+    assert {row[0]: row[1:3] for row in logged} == values
+    assert len(logged) == len(values)
+    assert all(error == abs(y_true - y_pred) for _, y_true, y_pred, error in logged)
+
+
+def test_the_first_of_two_contradicting_halves_wins(log: Log, logs: Path) -> None:
+    (first,) = add(log, ("y_true", 1.0, 2.0))
+    (second,) = add(log, ("y_true", 1.0, 3.0))
+    assert first is None
+    assert second is not None
+    assert "2.0" in second
+    assert add(log, ("y_pred", 1.0, 5.0), ("y_true", 1.0, 2.0), ("y_pred", 1.0, 5.0)) == [None] * 3
+    assert add(log, ("y_pred", 1.0, 5.1), ("y_true", 1.0, 3.0)).count(None) == 0  # also when the row is written
+    assert rows(logs) == [(1.0, 2.0, 5.0, 3.0)]
+
+
+def test_a_prediction_that_differs_in_the_last_bit_is_a_repeat(log: Log) -> None:
+    assert add(log, ("y_pred", 1.0, 0.1 + 0.2), ("y_pred", 1.0, 0.3)) == [None, None]
+
+
+def test_an_error_too_large_for_a_float_is_still_a_row(log: Log, logs: Path) -> None:
+    add(log, ("y_true", 1.0, 1.7e308), ("y_pred", 1.0, -1.7e308))
+    assert rows(logs) == [(1.0, 1.7e308, -1.7e308, math.inf)]
+
+
+def test_a_csv_cut_anywhere_is_completed(logs: Path) -> None:
+    log = Log(logs)
+    add(log, *pairs(5))
+    log.db.close()
+    path = logs / "metric_log.csv"
+    whole = path.read_bytes()
+    for size in [*range(1, len(metric.HEADER)), *range(len(metric.HEADER) + 1, len(whole))]:
+        path.write_bytes(whole[:size])
+        Log(logs).db.close()
+        assert path.read_bytes() == whole, f"cut to {size} bytes"
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_csv_taken_away_or_emptied_is_begun_anew(logs: Path, running: bool) -> None:
+    log = Log(logs)
+    path = logs / "metric_log.csv"
+    for i, take_away in enumerate([path.unlink, lambda: path.write_bytes(b""), lambda: path.rename(logs / "old.csv")]):
+        add(log, *pairs(3, 10 * i))
+        if not running:
+            log.close()
+        take_away()
+        if not running:
+            log = Log(logs)
+        add(log, *pairs(1, 10 * i + 5))
+        assert [row[0] for row in rows(logs)] == [10 * i + 5]
+    log.db.close()
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [b"a,b\n1,2\n", b"id,y_true,y_pred,absolute_error\r\n", b"\0" * 99, b"id,y_true,y_pred,absolute_error\n1,"],
+)
+def test_a_file_that_is_not_ours_is_moved_aside_whole(
+    logs: Path, caplog: pytest.LogCaptureFixture, foreign: bytes
+) -> None:
+    logs.mkdir()
+    (logs / "metric_log.csv").write_bytes(foreign)
+    log = Log(logs)
+    add(log, *pairs(2))
+    log.db.close()
+    (aside,) = logs.glob("metric_log.*.csv")
+    assert aside.read_bytes() == foreign
+    assert len(rows(logs)) == 2
+    assert aside.name in caplog.text
+
+
+def test_lines_that_somebody_added_stay_and_nothing_is_written_twice(logs: Path) -> None:
+    log = Log(logs)
+    add(log, *pairs(3))
+    log.db.close()  # as if killed: what the database knows of the CSV is one batch old
+    with (logs / "metric_log.csv").open("ab") as file:
+        file.write(b"77.5,1.0,2.0,1.0\n")
+    log = Log(logs)
+    add(log, *pairs(1, 5))
+    log.db.close()
+    assert [row[0] for row in rows(logs)] == [0, 1, 2, 77.5, 5]
+
+
+def test_only_the_last_rows_stay_known(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert metric.KNOWN >= 1_000_000
+    monkeypatch.setattr(metric, "KNOWN", 10)
+    log = Log(logs)
+    for i in range(30):
+        add(log, *pairs(1, i))
+    (known,) = log.db.execute("SELECT count(*) FROM rows").fetchone()
+    assert 10 <= known <= 12
+    log.db.close()
+    assert len(rows(logs)) == 30
+
+
+def test_a_half_that_waited_too_long_comes_out_with_its_own_bytes(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metric.time, "time", lambda: 1000.0)
+    add(log, ("y_true", 1.0, 2.0))
+    monkeypatch.setattr(metric.time, "time", lambda: 2000.0)
+    add(log, ("y_pred", 2.0, 3.0))
+    assert log.expired(999.0) == []
+    ((seq, queue, message),) = log.expired(1500.0)
+    assert (queue, message) == ("y_true", b"y_true 1.0 2.0")
+    assert log.expired(1500.0) == [(seq, queue, message)]  # until told to forget it
+    log.forget([seq])
+    assert log.expired(1500.0) == []
+
+
+def test_a_second_log_on_the_folder_is_kept_out(log: Log, logs: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+        Log(logs)
+
+
+def test_a_batch_costs_two_syncs_and_no_more_reading_when_the_log_is_long(
+    logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CSV's sync is counted here, the database's is its transaction; at a start only the end of the CSV is read."""
+    log = Log(logs)
+    add(log, *pairs(2000))
+    syncs: list[int] = []
+    monkeypatch.setattr(metric.os, "fsync", syncs.append)
+    add(log, *pairs(500, 5000))
+    assert len(syncs) == 1
+    log.db.close()
+    read: list[int] = []
+    monkeypatch.setattr(metric.os, "pread", lambda fd, n, at, pread=metric.os.pread: read.append(n) or pread(fd, n, at))
+    Log(logs).db.close()
+    assert sum(read) < 10_000
+
+
+def test_a_full_disk_in_the_middle_of_a_line_loses_nothing(
+    log: Log, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(log, *pairs(1))
+    write = metric.os.write
+    written: list[int] = []
+
+    def short(fd: int, text: bytes) -> int:
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(write(fd, text[: len(text) // 2]))
+        return written[0]
+
+    monkeypatch.setattr(metric.os, "write", short)
+    with pytest.raises(OSError, match="No space"):
+        add(log, *pairs(4, 1))
+    monkeypatch.setattr(metric.os, "write", write)
+    assert add(log, *pairs(4, 1)) == [None] * 8  # the same batch again
+    assert [row[0] for row in rows(logs)] == [0, 1, 2, 3, 4]
