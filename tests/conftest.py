@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,8 +39,8 @@ def run(tmp_path: Path, node: Broker) -> Iterator[Callable[..., Service]]:
     def start(name: str, **env: object) -> Service:
         folder = tmp_path / f"{name}-{len(started)}"
         folder.mkdir()
-        settings = {"AMQP_URL": node.url, "LOGS_DIR": tmp_path / "logs"} | env
-        started.append(Service(name, folder, **settings))
+        settings: dict[str, Any] = {"AMQP_URL": node.url, "LOGS_DIR": tmp_path / "logs"}
+        started.append(Service(name, folder, **settings | env))
         return started[-1]
 
     yield start

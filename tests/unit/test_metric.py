@@ -1,8 +1,10 @@
 """The join and the CSV, on a real disk, without a broker."""
 
 import math
+import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -98,7 +100,12 @@ def test_a_csv_cut_anywhere_is_completed(logs: Path) -> None:
 def test_a_csv_taken_away_or_emptied_is_begun_anew(logs: Path, running: bool) -> None:
     log = Log(logs)
     path = logs / "metric_log.csv"
-    for i, take_away in enumerate([path.unlink, lambda: path.write_bytes(b""), lambda: path.rename(logs / "old.csv")]):
+    ways: list[Callable[[], object]] = [
+        path.unlink,
+        lambda: path.write_bytes(b""),
+        lambda: path.rename(logs / "old.csv"),
+    ]
+    for i, take_away in enumerate(ways):
         add(log, *pairs(3, 10 * i))
         if not running:
             log.close()
@@ -153,9 +160,9 @@ def test_only_the_last_rows_stay_known(logs: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_half_that_waited_too_long_comes_out_with_its_own_bytes(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metric.time, "time", lambda: 1000.0)
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
     add(log, ("y_true", 1.0, 2.0))
-    monkeypatch.setattr(metric.time, "time", lambda: 2000.0)
+    monkeypatch.setattr(time, "time", lambda: 2000.0)
     add(log, ("y_pred", 2.0, 3.0))
     assert log.expired(999.0) == []
     ((seq, queue, message),) = log.expired(1500.0)
@@ -177,12 +184,18 @@ def test_a_batch_costs_two_syncs_and_no_more_reading_when_the_log_is_long(
     log = Log(logs)
     add(log, *pairs(2000))
     syncs: list[int] = []
-    monkeypatch.setattr(metric.os, "fsync", syncs.append)
+    monkeypatch.setattr(os, "fsync", syncs.append)
     add(log, *pairs(500, 5000))
     assert len(syncs) == 1
     log.db.close()
     read: list[int] = []
-    monkeypatch.setattr(metric.os, "pread", lambda fd, n, at, pread=metric.os.pread: read.append(n) or pread(fd, n, at))
+    pread = os.pread
+
+    def counting(fd: int, n: int, at: int) -> bytes:
+        read.append(n)
+        return pread(fd, n, at)
+
+    monkeypatch.setattr(os, "pread", counting)
     Log(logs).db.close()
     assert sum(read) < 10_000
 
@@ -191,7 +204,7 @@ def test_a_full_disk_in_the_middle_of_a_line_loses_nothing(
     log: Log, logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(log, *pairs(1))
-    write = metric.os.write
+    write = os.write
     written: list[int] = []
 
     def short(fd: int, text: bytes) -> int:
@@ -200,9 +213,9 @@ def test_a_full_disk_in_the_middle_of_a_line_loses_nothing(
         written.append(write(fd, text[: len(text) // 2]))
         return written[0]
 
-    monkeypatch.setattr(metric.os, "write", short)
+    monkeypatch.setattr(os, "write", short)
     with pytest.raises(OSError, match="No space"):
         add(log, *pairs(4, 1))
-    monkeypatch.setattr(metric.os, "write", write)
+    monkeypatch.setattr(os, "write", write)
     assert add(log, *pairs(4, 1)) == [None] * 8  # the same batch again
     assert [row[0] for row in rows(logs)] == [0, 1, 2, 3, 4]
