@@ -61,7 +61,7 @@ build() {
     # shellcheck disable=SC2064  # the folder of now is meant
     trap "rm -rf --one-file-system '$root'" EXIT
     debootstrap --variant=minbase --include="ca-certificates,$packages" trixie "$root" "$(debian_mirror)" |
-        grep --line-buffered -E '^[EW]: |Retrieving (python3|rabbitmq-server) |Unpacking (the base|required)|Configuring (python3|rabbitmq-server)|successfully' ||
+        grep --line-buffered -E '^[EW]: |Retrieving (python3-venv|rabbitmq-server) |Unpacking (the base|required)|Configuring (python3-venv|rabbitmq-server)|successfully' ||
         { cat "$root/debootstrap/debootstrap.log" >&2; need "debootstrap failed; its log stands above"; }
     # A firewall that opens TLS is trusted here by a certificate of its own.
     if [ -f "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ]; then
@@ -75,7 +75,7 @@ build() {
 }
 
 finish_python() {
-    rm -f "$1"/usr/lib/python3.*/EXTERNALLY-MANAGED # as in the official image, pip installs into the system's Python
+    chroot "$1" python3 -m venv /usr/local # `python` and `pip` as in the official image, free of Debian's own modules
     pip_settings >"$1/etc/pip.conf"
 }
 
@@ -89,7 +89,7 @@ finish_rabbitmq() {
 
 docker version >/dev/null 2>&1 || need "no container engine answers (docker version)"
 
-build "$PYTHON" python3,python-is-python3,python3-pip finish_python \
+build "$PYTHON" python3-venv finish_python \
     'ENV LANG=C.UTF-8' 'ENV PIP_ROOT_USER_ACTION=ignore' 'CMD ["python"]'
 
 build "$RABBITMQ" rabbitmq-server finish_rabbitmq \
