@@ -18,6 +18,7 @@ from typing import Any
 import pika
 
 ROOT = Path(__file__).parents[1]
+SERVICES = Path(os.environ.get("SERVICES_ROOT") or ROOT)  # the mutation tests run on altered copies
 QUEUES = ("features", "y_true", "y_pred", "dead_letters")
 DEADLINE = 30.0  # seconds; far more than anything here takes on an idle machine
 
@@ -73,7 +74,10 @@ class Service:
         variables |= {"TMPDIR": str(folder)} | {k: str(v) for k, v in env.items()}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, script or ROOT / name / "src" / f"{name}.py"], env=variables, cwd=folder, stderr=log
+                [sys.executable, script or SERVICES / name / "src" / f"{name}.py"],
+                env=variables,
+                cwd=folder,
+                stderr=log,
             )
 
     @property
