@@ -20,7 +20,7 @@ import tempfile
 import time
 from array import array
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import msgspec
 import numpy as np
@@ -53,12 +53,13 @@ class Config(msgspec.Struct):
 
     LOGS_DIR: str = "logs"
     PLOT_INTERVAL: Annotated[float, Meta(gt=0, le=1e9)] = 10.0  # seconds
-    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    LOG_LEVEL: Annotated[str, Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
 
 
 def fail(reason: str) -> NoReturn:
     """End the service: one line for the operator (without the password of a URL), exit code 2."""
-    print(f"{SERVICE}: " + re.sub(r"(//[^:/@]*):[^/]*@", r"\1:***@", reason), file=sys.stderr)
+    reason = re.sub(r"(//[^:@\s]*):[^\s']*@", r"\1:***@", " ".join(reason.split()))
+    print(f"{SERVICE}: {reason}", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -70,7 +71,7 @@ def configure(kind: type[C]) -> C:
         takes, _, name = str(error).partition(" - at `$.")
         fail(f"{name[:-1]}={os.environ[name[:-1]]!r}: {takes}")
     logging.basicConfig(level=config.LOG_LEVEL, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs tracebacks for what we heal and tell in a line
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # or it talks about its fonts
     return config
 
 
@@ -128,10 +129,10 @@ class ErrorDistribution:
         return self.sum / self.n
 
     def median(self) -> float:
-        if self.n > EXACT:
-            return float(quantiles(*self.get(), 0.5)[0])
-        kept = np.frombuffer(self.kept)
         middle = [(self.n - 1) // 2, self.n // 2]
+        if self.n > EXACT:
+            return float(quantiles(*self.get(), *((rank + 0.5) / self.n for rank in middle)).mean())
+        kept = np.frombuffer(self.kept)
         kept.partition(middle)  # in place: quick where it was done before
         return float(kept[middle].mean())
 
@@ -258,7 +259,7 @@ def draw(distribution: ErrorDistribution) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 4.5), dpi=DPI)
-    axes = figure.add_axes((0.13, 0.2, 0.84, 0.64))
+    axes = figure.add_axes((0.13, 0.2, 0.82, 0.64))
     notes = [f"{plural(distribution.unusable)} without a finite error"] if distribution.unusable else []
     if not distribution.n:
         axes.set_axis_off()
@@ -272,7 +273,7 @@ def draw(distribution: ErrorDistribution) -> Figure:
     axes.stairs(rows, edges, fill=True, color="#bcd4e6")
     if np.count_nonzero(rows) > 1:
         axes.plot(*density(errors, counts, edges), color="#0072b2", label="density")
-    # Two colours that any eye tells apart, and two dashes that a printer does.
+    # Okabe and Ito's colours, which every eye tells apart; the dashes are for print in grey.
     for name, value, color, dash in (
         ("mean", distribution.mean(), "#d55e00", "-"),
         ("median", distribution.median(), "#000000", "--"),
@@ -287,8 +288,8 @@ def draw(distribution: ErrorDistribution) -> Figure:
     axes.set_title(title, loc="left", y=1.1)  # y, or it looks for the room itself, a fifth of all the work
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.99), ncols=3, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(8, steps=ROUND))
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=ROUND))
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND, integer=True))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     if high >= 1e4:
         axes.xaxis.set_major_formatter("{x:,.4g}" if high >= 1e9 else "{x:,.0f}")
@@ -319,13 +320,15 @@ class Plot:
         self.stopping = True
 
     def run(self) -> None:
+        log.info("redrawing %s every %g s", self.picture, self.interval)
         problem = ""
         while not self.stopping:
             due = time.monotonic() + self.interval
             try:
                 while self.log.read() and not self.stopping and time.monotonic() < due:
                     pass
-                self.redraw()
+                if not self.stopping:
+                    self.redraw()
                 problem = ""
             except OSError as error:
                 if problem != str(error):
