@@ -4,10 +4,12 @@ import logging
 import math
 import os
 import signal
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,21 +21,24 @@ from plot import ErrorDistribution, MetricLog, Plot
 HEADER = b"id,y_true,y_pred,absolute_error\n"
 Floats = NDArray[np.float64]
 
-random = np.random.default_rng(20)
-SHAPES: dict[str, Callable[[int], Floats]] = {
-    "half-normal": lambda n: np.abs(random.normal(0, 55, n)),
-    "heavy-tailed": lambda n: np.abs(random.standard_cauchy(n)),
-    "all equal": lambda n: np.full(n, 0.1),
-    "all zero": lambda n: np.zeros(n),
-    "whole numbers": lambda n: random.poisson(3, n).astype(float),
-    "narrow and far from zero": lambda n: random.uniform(1000, 1001, n),
-    "two clusters": lambda n: np.where(np.arange(n) % 2, random.normal(1e4, 1, n), random.uniform(0, 1, n)),
-    "nearly all zero": lambda n: np.where(np.arange(n) % 30, 0, random.gamma(2, 3, n)),
-    "tiny": lambda n: random.gamma(2, 1e-9, n),
-    "one outlier, the first": lambda n: np.append(9e20, np.abs(random.normal(0, 55, n)))[:n],
-    "one outlier, the last": lambda n: np.append(np.abs(random.normal(0, 55, n)), 9e20)[-n:],
+SHAPES: dict[str, Callable[[np.random.Generator, int], Floats]] = {
+    "half-normal": lambda random, n: np.abs(random.normal(0, 55, n)),
+    "heavy-tailed": lambda random, n: np.abs(random.standard_cauchy(n)),
+    "all equal": lambda random, n: np.full(n, 0.1),
+    "all zero": lambda random, n: np.zeros(n),
+    "whole numbers": lambda random, n: random.poisson(3, n).astype(float),
+    "narrow and far from zero": lambda random, n: random.uniform(1000, 1001, n),
+    "two clusters": lambda random, n: np.where(np.arange(n) % 2, random.normal(1e4, 1, n), random.uniform(0, 1, n)),
+    "nearly all zero": lambda random, n: np.where(np.arange(n) % 30, 0, random.gamma(2, 3, n)),
+    "tiny": lambda random, n: random.gamma(2, 1e-9, n),
+    "one outlier, the first": lambda random, n: np.append(9e20, np.abs(random.normal(0, 55, n)))[:n],
+    "one outlier, the last": lambda random, n: np.append(np.abs(random.normal(0, 55, n)), 9e20)[-n:],
 }
 shapes = pytest.mark.parametrize("shape", SHAPES)
+
+
+def sample(shape: str, n: int) -> Floats:
+    return SHAPES[shape](np.random.default_rng(n), n)
 
 
 def distribution(errors: Floats, chunk: int = 20_000) -> ErrorDistribution:
@@ -49,7 +54,7 @@ def distribution(errors: Floats, chunk: int = 20_000) -> ErrorDistribution:
 @shapes
 @pytest.mark.parametrize("chunk", [1, 2, 7])
 def test_mean_and_median_are_numpys_on_every_prefix(shape: str, chunk: int) -> None:
-    errors = SHAPES[shape](60)
+    errors = sample(shape, 60)
     result = ErrorDistribution()
     for end in range(chunk, 60, chunk):
         result.update(errors[end - chunk : end])
@@ -60,7 +65,7 @@ def test_mean_and_median_are_numpys_on_every_prefix(shape: str, chunk: int) -> N
 
 @shapes
 def test_the_median_is_exact_to_a_million_rows(shape: str) -> None:
-    errors = SHAPES[shape](1_000_000)
+    errors = sample(shape, 1_000_000)
     result = distribution(errors)
     assert result.median() == np.median(errors)
     result.update(np.array([0.0]))
@@ -70,7 +75,7 @@ def test_the_median_is_exact_to_a_million_rows(shape: str) -> None:
 @shapes
 @pytest.mark.parametrize("n", [1_000_001, 1_500_000])
 def test_the_median_of_more_is_within_a_thousandth_of_the_range(shape: str, n: int) -> None:
-    errors = SHAPES[shape](n)
+    errors = sample(shape, n)
     assert abs(distribution(errors).median() - np.median(errors)) <= 0.001 * np.ptp(errors)
 
 
@@ -84,7 +89,7 @@ def test_memory_is_bounded() -> None:
     def size(result: ErrorDistribution) -> int:
         return result.counts.nbytes + result.distances.nbytes + len(result.kept) * 8
 
-    errors = SHAPES["heavy-tailed"](1_100_000)
+    errors = sample("heavy-tailed", 1_100_000)
     result = distribution(errors)
     before = size(result)
     for factor in (1e-20, 1e-3, 1.0, 1e20):
@@ -94,7 +99,7 @@ def test_memory_is_bounded() -> None:
 
 @shapes
 def test_the_bins_hold_every_error_at_its_place(shape: str) -> None:
-    errors = SHAPES[shape](50_000)
+    errors = sample(shape, 50_000)
     result = distribution(errors)
     values, counts = result.get()
     assert counts.sum() == len(errors)
@@ -105,7 +110,7 @@ def test_the_bins_hold_every_error_at_its_place(shape: str) -> None:
 
 
 def test_an_outlier_does_not_coarsen_the_bins() -> None:
-    errors = np.append(1e29, SHAPES["half-normal"](50_000))
+    errors = np.append(1e29, sample("half-normal", 50_000))
     values, counts = distribution(errors).get()
     errors.sort()
     assert (np.abs(np.repeat(values, counts.astype(int)) - errors)[:-1] <= 0.5).all()
@@ -272,15 +277,25 @@ def test_a_line_without_end_does_not_stop_the_reading(path: Path, monkeypatch: p
 # The picture
 
 
+def drawn(errors: Floats) -> Any:
+    """The picture's axes, which have no complete types."""
+    (axes,) = plot.draw(distribution(errors)).axes
+    return axes
+
+
+def bars(axes: Any) -> tuple[Floats, Floats]:
+    heights, edges, _ = axes.patches[0].get_data()
+    return heights, edges
+
+
 @shapes
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 50, 10_000])
 def test_the_picture_says_what_it_shows(shape: str, n: int, tmp_path: Path) -> None:
-    errors = SHAPES[shape](n)
+    errors = sample(shape, n)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure = plot.draw(distribution(errors))
-        figure.savefig(tmp_path / "picture.png")
-    (axes,) = figure.axes
+        axes = drawn(errors)
+        axes.figure.savefig(tmp_path / "picture.png")
     legend, (low, high) = axes.get_legend(), axes.get_xlim()
     assert f"over {n:,} row" in axes.get_title(loc="left")
     assert axes.get_xlabel().startswith("absolute error, in the unit of the target")
@@ -304,7 +319,7 @@ def test_the_picture_says_what_it_shows(shape: str, n: int, tmp_path: Path) -> N
     assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= 800 and box.y1 <= 450 for box in boxes)
 
     # Every row is in a bar or in the note below.
-    heights, edges, _ = axes.patches[0].get_data()
+    heights, edges = bars(axes)
     beyond = int(np.count_nonzero((errors < edges[0]) | (errors > edges[-1])))
     assert heights.sum() + beyond == n
     assert (f"{beyond:,} row" in axes.get_xlabel()) == (beyond > 0)
@@ -317,50 +332,47 @@ def test_the_picture_says_what_it_shows(shape: str, n: int, tmp_path: Path) -> N
 
 
 def curve(errors: Floats) -> tuple[Floats, Floats, float]:
-    (axes,) = plot.draw(distribution(errors)).axes
+    """The density curve, and the width of a bar."""
+    axes = drawn(errors)
     (line,) = (line for line in axes.lines if line.get_label() == "density")
-    heights, edges, _ = axes.patches[0].get_data()
-    x, y = line.get_data()
-    return np.asarray(x), np.asarray(y), float(edges[1] - edges[0])
+    return *line.get_data(), np.diff(bars(axes)[1])[0]
 
 
 @pytest.mark.parametrize("n", [50, 10_000, 1_000_000])
 def test_the_density_curve_has_the_area_of_the_bars(n: int) -> None:
-    x, y, bar = curve(SHAPES["half-normal"](n))
+    x, y, bar = curve(sample("half-normal", n))
     assert y.sum() * (x[1] - x[0]) / bar == pytest.approx(n, rel=1e-6)
 
 
 def test_the_density_curve_is_that_of_the_distribution() -> None:
-    x, y, bar = curve(SHAPES["half-normal"](1_000_000))
+    x, y, bar = curve(sample("half-normal", 1_000_000))
     true = 2 / (55 * math.sqrt(2 * math.pi)) * np.exp(-((x / 55) ** 2) / 2)
     assert np.abs(y / bar / 1_000_000 - true).max() < 0.02 * true.max()
 
 
 @pytest.mark.parametrize("shape", ["all equal", "all zero"])
 def test_errors_that_are_all_equal_have_one_bar_and_no_curve(shape: str) -> None:
-    errors = SHAPES[shape](100)
-    (axes,) = plot.draw(distribution(errors)).axes
-    heights, edges, _ = axes.patches[0].get_data()
+    errors = sample(shape, 100)
+    axes = drawn(errors)
+    heights, edges = bars(axes)
     assert heights.max() == 100
     assert edges[0] == 0
     assert [line.get_label().split()[0] for line in axes.lines] == ["mean", "median"]
 
 
 def test_whole_numbers_make_no_comb() -> None:
-    (axes,) = plot.draw(distribution(SHAPES["whole numbers"](100_000))).axes
-    heights, edges, _ = axes.patches[0].get_data()
+    heights, edges = bars(drawn(sample("whole numbers", 100_000)))
     assert (heights[: int(6 / (edges[1] - edges[0]))] > 0).all()
 
 
 def test_before_the_first_row_the_picture_says_so() -> None:
-    (axes,) = plot.draw(ErrorDistribution()).axes
-    assert [text.get_text() for text in axes.texts] == ["Waiting for the first row"]
+    assert [text.get_text() for text in drawn(np.array([])).texts] == ["Waiting for the first row"]
 
 
 def test_the_picture_says_what_is_not_finite() -> None:
     errors = np.array([1.0, 2.0, np.inf, np.nan])
-    assert "2 rows without a finite error" in plot.draw(distribution(errors)).axes[0].get_xlabel()
-    assert "1 row without a finite error" in plot.draw(distribution(errors[2:3])).axes[0].texts[0].get_text()
+    assert "2 rows without a finite error" in drawn(errors).get_xlabel()
+    assert "1 row without a finite error" in drawn(errors[2:3]).texts[0].get_text()
 
 
 @pytest.mark.parametrize(
@@ -384,7 +396,7 @@ def test_numbers_have_the_digits_that_the_axis_can_show(value: float, span: floa
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plot]:
-    monkeypatch.setattr(plot.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield Plot(plot.Config(LOGS_DIR=str(tmp_path / "logs"), PLOT_INTERVAL=1e-6))
     for number, handler in handlers.items():

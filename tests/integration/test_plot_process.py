@@ -1,0 +1,171 @@
+"""plot as a process: the picture it keeps, how it starts, and how it stops. It needs no broker."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness import Service, eventually
+
+HEADER = "id,y_true,y_pred,absolute_error\n"
+
+Run = Callable[..., Service]
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    return tmp_path / "logs"
+
+
+@pytest.fixture
+def run(tmp_path: Path, logs: Path) -> Iterator[Run]:
+    started: list[Service] = []
+
+    def start(**env: object) -> Service:
+        started.append(Service("plot", tmp_path, None, **{"LOGS_DIR": logs, "PLOT_INTERVAL": 0.05} | env))
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.kill()
+        assert "Traceback" not in service.log
+
+
+def picture(logs: Path) -> Any:
+    """The pixels of the picture, which has to be whole; None as long as there is none."""
+    try:
+        png = (logs / "error_distribution.png").read_bytes()
+    except FileNotFoundError:
+        return None
+    with Image.open(BytesIO(png)) as image:
+        assert (image.format, image.size) == ("PNG", (800, 450))
+        return np.asarray(image.convert("RGB")).copy()
+
+
+def first(logs: Path) -> Any:
+    return eventually(lambda: (pixels := picture(logs)) is not None and [pixels], "the first picture")[0]
+
+
+def test_the_picture_follows_the_log(run: Run, logs: Path) -> None:
+    run()
+    before = first(logs)
+    for text in (HEADER, "1,10,12.5,2.5\n", "2,10,70,60\n", "3,1,2,1\n4,1,"):
+        with (logs / "metric_log.csv").open("a") as log:
+            log.write(text)
+        if text != HEADER:
+            eventually(lambda: (picture(logs) != before).any(), f"another picture after {text!r}")  # noqa: B023
+            before = picture(logs)
+
+
+def test_it_redraws_without_a_new_row(run: Run, logs: Path) -> None:
+    run()
+    first(logs)
+    time = (logs / "error_distribution.png").stat().st_mtime_ns
+    eventually(lambda: (logs / "error_distribution.png").stat().st_mtime_ns != time, "a new time of the picture")
+
+
+def test_the_picture_is_whole_at_any_moment(run: Run, logs: Path) -> None:
+    run(PLOT_INTERVAL=0.001)
+    first(logs)
+    times: set[int] = set()
+
+    def twenty() -> bool:
+        picture(logs)
+        times.add((logs / "error_distribution.png").stat().st_mtime_ns)
+        return len(times) == 20
+
+    eventually(twenty, "twenty pictures")
+
+
+def test_it_says_until_when_to_believe_that_it_is_healthy(run: Run, logs: Path, tmp_path: Path) -> None:
+    service = run(PLOT_INTERVAL=20)
+    eventually((tmp_path / "plot.alive").exists, "the file for the health check")
+    first(logs)
+    assert service.terminate() == 0
+    ahead = (tmp_path / "plot.alive").stat().st_mtime - (logs / "error_distribution.png").stat().st_mtime
+    assert ahead == pytest.approx(3 * 20 + 10, abs=5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_and_leaves_nothing_else(run: Run, logs: Path, number: int) -> None:
+    service = run(PLOT_INTERVAL=3600)
+    first(logs)
+    service.signal(number)
+    assert service.wait() == 0
+    assert os.listdir(logs) == ["error_distribution.png"]
+
+
+def test_a_signal_at_the_start_ends_it_before_the_first_picture(run: Run, logs: Path) -> None:
+    logs.mkdir()
+    (logs / "metric_log.csv").write_text(HEADER + "1699541234.567,10.5,12.75,2.25\n" * 3_000_000)
+    service = run(PLOT_INTERVAL=3600)
+    service.wait_for_log("redrawing")
+    assert service.terminate() == 0
+    assert os.listdir(logs) == ["metric_log.csv"]
+
+
+def test_what_a_killed_one_left_is_cleared_away(run: Run, logs: Path) -> None:
+    service = run(PLOT_INTERVAL=0.001)
+    first(logs)
+
+    def unfinished() -> bool:
+        """Stop it in the middle of writing, if this is one."""
+        service.signal(signal.SIGSTOP)
+        if len(os.listdir(logs)) == 2:
+            return True
+        service.signal(signal.SIGCONT)
+        return False
+
+    eventually(unfinished, "an unfinished picture beside the finished one")
+    service.kill()
+    assert len(os.listdir(logs)) == 2
+    service = run(PLOT_INTERVAL=3600)
+    service.wait_for_log("redrawing")
+    eventually(lambda: os.listdir(logs) == ["error_distribution.png"], "the picture alone")
+    assert service.terminate() == 0
+
+
+def test_a_folder_that_goes_and_comes_back(run: Run, logs: Path) -> None:
+    service = run()
+    first(logs)
+    logs.rename(logs.with_name("away"))
+    service.wait_for_log("error_distribution.png is not redrawn: ")
+    logs.mkdir()
+    first(logs)
+    assert service.terminate() == 0
+    assert service.log.count("WARNING") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "takes"),
+    [
+        ("PLOT_INTERVAL", "abc", "Expected `float`, got `str`"),
+        ("PLOT_INTERVAL", "0", "Expected `float` > 0.0"),
+        ("PLOT_INTERVAL", "-1", "Expected `float` > 0.0"),
+        ("PLOT_INTERVAL", "nan", "Expected `float` > 0.0"),
+        ("PLOT_INTERVAL", "inf", "Expected `float` <= 1000000000.0"),
+        ("LOG_LEVEL", "loud", "'^(DEBUG|INFO|WARNING|ERROR)$'"),
+        ("LOGS_DIR", "/proc/none", "takes a folder in which this user may write; No such file or directory"),
+        ("LOGS_DIR", "/dev/null", "takes a folder in which this user may write; File exists"),
+        ("LOGS_DIR", "/dev/null/logs", "takes a folder in which this user may write; Not a directory"),
+    ],
+)
+def test_a_bad_setting_ends_it_with_one_line(run: Run, name: str, value: str, takes: str) -> None:
+    service = run(**{name: value})
+    assert service.wait() == 2
+    (line,) = service.log.splitlines()
+    assert line.startswith(f"plot: {name}={value!r}: ")
+    assert takes in line
+
+
+def test_an_empty_setting_counts_as_not_set(run: Run, tmp_path: Path) -> None:
+    service = run(LOGS_DIR="", PLOT_INTERVAL="", LOG_LEVEL="")
+    first(tmp_path / "logs")  # `logs` below the working folder
+    assert "every 10 s" in service.log
+    assert service.terminate() == 0
