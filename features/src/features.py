@@ -23,7 +23,6 @@ import msgspec
 import numpy as np
 import pika
 from msgspec import Meta
-from numpy.typing import NDArray
 
 SERVICE = "features"
 RETRY = 1.0  # seconds until the next try of what the broker did not take
@@ -235,8 +234,11 @@ def next_id(last: float, now: float) -> float:
     return max(round(now, 6), round(last + 1e-6, 6))
 
 
-def load(dataset: str, target: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Features (n, d) and labels (n,) of a CSV, by default of scikit-learn's diabetes data; bad ones end the service.
+def load(dataset: str, target: str) -> tuple[Any, Any]:
+    """Features (n, d) and labels (n,) of a CSV, as DataFrame and Series; bad ones end the service.
+
+    The default is scikit-learn's diabetes data: a row a patient, the features scaled, the label the progression of
+    the disease after a year.
 
     The same text in features.py and train.py.
     """
@@ -262,7 +264,7 @@ def load(dataset: str, target: str) -> tuple[NDArray[np.float64], NDArray[np.flo
             row = int(bad.argmax())
             value = frame[name][row]
             fail(f"DATASET={dataset!r}: takes numbers only; data row {row + 1} of column {name!r} has '{value}'")
-    return frame.drop(columns=target).to_numpy(float), frame[target].to_numpy(float)
+    return frame.drop(columns=target).astype(float), frame[target].astype(float)
 
 
 class Features(Client):
@@ -273,7 +275,8 @@ class Features(Client):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         X, y = load(config.DATASET, config.TARGET)
-        self.X, self.y = X[::HELD_OUT], y[::HELD_OUT]
+        self.X: list[list[float]] = X[::HELD_OUT].to_numpy().tolist()
+        self.y: list[float] = y[::HELD_OUT].tolist()
         self.random = np.random.default_rng(config.SEED)
         self.drawn, self.due, self.last_id = 0, 0.0, 0.0
 
@@ -287,7 +290,7 @@ class Features(Client):
             row = self.random.integers(len(self.y))
             self.last_id = next_id(self.last_id, time.time())
             self.drawn += 1
-            for queue, body in ("features", self.X[row].tolist()), ("y_true", float(self.y[row])):
+            for queue, body in ("features", self.X[row]), ("y_true", self.y[row]):
                 self.publish([Outgoing(queue, msgspec.json.encode(Sample(self.last_id, body)))])
             if self.config.INTERVAL:
                 break

@@ -26,6 +26,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pika
 from msgspec import Meta
 
@@ -48,6 +49,8 @@ class Config(msgspec.Struct):
     AMQP_URL: Annotated[str, Meta(pattern="^amqps?://")] = "amqp://guest:guest@rabbitmq:5672/%2F"
     MODEL_PATH: str = str(Path(__file__).with_name("myfile.pkl"))
     MODEL_SHA256: Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")] | None = None  # empty: not checked
+    DATASET: str = ""  # what features streams; if given, its columns must be those that the model was fitted on
+    TARGET: str = ""
     LOG_LEVEL: Annotated[str, Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
 
 
@@ -329,8 +332,12 @@ class Consumer(Client):
             self.acknowledged = last
 
 
+class BadModelError(Exception):
+    """The model cannot be used; the text says why, and how to mend it."""
+
+
 class Regressor:
-    """A fitted scikit-learn regressor or pipeline, read from a pickle; a bad one ends the service."""
+    """A fitted scikit-learn regressor or pipeline, read from a pickle; raises BadModelError."""
 
     def __init__(self, path: str, sha256: str | None) -> None:
         from sklearn.exceptions import InconsistentVersionWarning
@@ -339,19 +346,36 @@ class Regressor:
         try:
             pickled = Path(path).read_bytes()
         except OSError as error:
-            fail(f"MODEL_PATH={path!r}: {error.strerror}; {hint}")
+            raise BadModelError(f"MODEL_PATH={path!r}: {error.strerror}; {hint}") from error
         digest = hashlib.sha256(pickled).hexdigest()
         if sha256 and digest != sha256.lower():
-            fail(f"MODEL_SHA256={sha256!r}: {path} has {digest}; it is not loaded")
+            raise BadModelError(f"MODEL_SHA256={sha256!r}: {path} has {digest}; it is not loaded")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", InconsistentVersionWarning)
                 self.model = pickle.loads(pickled)
         except Exception as error:  # a broken pickle raises almost anything
-            fail(f"MODEL_PATH={path!r}: cannot be loaded: {error}; {hint}")
+            raise BadModelError(f"MODEL_PATH={path!r}: cannot be loaded: {error}; {hint}") from error
+        kind = type(self.model).__name__
         if not hasattr(self.model, "predict"):
-            fail(f"MODEL_PATH={path!r}: a {type(self.model).__name__} has no predict; {hint}")
+            raise BadModelError(f"MODEL_PATH={path!r}: a {kind} has no predict; {hint}")
+        if np.asarray(getattr(self.model, "classes_", 0)).dtype.kind not in "biuf":
+            raise BadModelError(
+                f"MODEL_PATH={path!r}: this {kind} answers with {self.model.classes_}, not with numbers"
+            )
         self.n_features: int | None = getattr(self.model, "n_features_in_", None)
+        self.names: Any = getattr(self.model, "feature_names_in_", None)  # where it was fitted on named columns
+
+    def check_columns(self, dataset: str, target: str) -> None:
+        try:
+            columns = list(pd.read_csv(dataset, nrows=0).columns)
+        except (OSError, ValueError) as error:
+            raise BadModelError(f"DATASET={dataset!r}: takes a readable CSV with a header; {error}") from error
+        columns.remove(target if target in columns else columns[-1])
+        fitted = columns if self.names is None else list(self.names)
+        if columns != fitted or self.n_features not in (None, len(columns)):
+            what = f"{self.n_features} features" if self.names is None else f"the columns {', '.join(fitted)}"
+            raise BadModelError(f"DATASET={dataset!r}: the model was fitted on {what}, not on {', '.join(columns)}")
 
     def check(self, vector: Vector) -> Vector | str:
         if self.n_features in (None, len(vector.body)):
@@ -363,12 +387,22 @@ class Regressor:
         if not vectors:
             return []
         try:
-            predictions = np.asarray(self.model.predict(np.array(vectors)), float).reshape(len(vectors)).tolist()
+            X = np.array(vectors) if self.names is None else pd.DataFrame(vectors, columns=self.names)
+            predictions = np.asarray(self.model.predict(X), float).reshape(len(vectors)).tolist()
         except Exception as error:  # one bad vector fails the whole batch: find it
             if len(vectors) == 1:
                 return [f"the model failed: {error}"]
             return [prediction for vector in vectors for prediction in self.predict([vector])]
         return [y if math.isfinite(y) else f"the model answered {y}" for y in predictions]
+
+
+def identify(path: str) -> tuple[int, ...]:
+    """Which file this is, and of when: it differs when the file was replaced."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return ()
+    return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 class Model(Consumer):
@@ -379,7 +413,25 @@ class Model(Consumer):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.regressor = Regressor(config.MODEL_PATH, config.MODEL_SHA256)
+        self.loaded = self.seen = identify(config.MODEL_PATH)
+        try:
+            self.regressor = Regressor(config.MODEL_PATH, config.MODEL_SHA256)
+            if config.DATASET:
+                self.regressor.check_columns(config.DATASET, config.TARGET)
+        except BadModelError as error:
+            fail(str(error))
+
+    def on_tick(self) -> None:
+        """Take a new model when its file has been replaced and has stayed the same since the last look."""
+        super().on_tick()
+        seen, self.seen = self.seen, identify(self.config.MODEL_PATH)
+        if self.seen == seen != self.loaded:
+            self.loaded = seen
+            try:
+                self.regressor = Regressor(self.config.MODEL_PATH, self.config.MODEL_SHA256)
+                log.info("took the new model in %s", self.config.MODEL_PATH)
+            except BadModelError as error:
+                log.error("%s; the old model goes on", error)
 
     def on_batch(self, batch: list[Incoming]) -> None:
         parsed = [parse(incoming, Vector) for incoming in batch]

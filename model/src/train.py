@@ -10,10 +10,9 @@ import pickle
 import re
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import mean_absolute_error
@@ -31,8 +30,11 @@ def fail(reason: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def load(dataset: str, target: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Features (n, d) and labels (n,) of a CSV, by default of scikit-learn's diabetes data; bad ones end the service.
+def load(dataset: str, target: str) -> tuple[Any, Any]:
+    """Features (n, d) and labels (n,) of a CSV, as DataFrame and Series; bad ones end the service.
+
+    The default is scikit-learn's diabetes data: a row a patient, the features scaled, the label the progression of
+    the disease after a year.
 
     The same text in features.py and train.py.
     """
@@ -58,10 +60,10 @@ def load(dataset: str, target: str) -> tuple[NDArray[np.float64], NDArray[np.flo
             row = int(bad.argmax())
             value = frame[name][row]
             fail(f"DATASET={dataset!r}: takes numbers only; data row {row + 1} of column {name!r} has '{value}'")
-    return frame.drop(columns=target).to_numpy(float), frame[target].to_numpy(float)
+    return frame.drop(columns=target).astype(float), frame[target].astype(float)
 
 
-def fit(X: NDArray[np.float64], y: NDArray[np.float64]) -> RegressorMixin:
+def fit(X: Any, y: Any) -> RegressorMixin:
     """Ridge regression on standardised features (n, d), its penalty chosen by leave-one-out cross-validation."""
     return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 3, 13))).fit(X, y)
 
@@ -73,8 +75,7 @@ def main() -> None:
     model = fit(X[~held_out], y[~held_out])
     y_true, y_pred = y[held_out], model.predict(X[held_out])
     print(f"mean absolute error on {len(y_true)} held-out rows: {mean_absolute_error(y_true, y_pred):.2f}")
-    baseline = np.full_like(y_true, y[~held_out].mean())
-    print(f"of always answering the mean: {mean_absolute_error(y_true, baseline):.2f}")
+    print(f"of always answering the mean: {mean_absolute_error(y_true, np.full(len(y_true), y[~held_out].mean())):.2f}")
     path = Path(os.environ.get("MODEL_PATH") or Path(__file__).with_name("myfile.pkl"))
     try:
         path.with_suffix(".new").write_bytes(pickle.dumps(model, protocol=5))

@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+import msgspec
+
 import features
 import metric
 import model
-import msgspec
 import plot
 from harness import ROOT
 

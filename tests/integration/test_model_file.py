@@ -1,0 +1,50 @@
+"""Replacing the model while it runs."""
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyRegressor
+
+from harness import ROOT, Client, Service
+
+pytestmark = pytest.mark.broker
+
+
+def replace(path: Path, content: bytes) -> None:
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    os.replace(new, path)
+
+
+def test_a_new_model_takes_effect_and_a_bad_one_does_not(
+    client: Client, run: Callable[..., Service], tmp_path: Path
+) -> None:
+    path = tmp_path / "some.pkl"
+    shutil.copy(ROOT / "model/src/myfile.pkl", path)
+    model = run("model", MODEL_PATH=path)
+    model.wait_for_log("connected")
+    seven = DummyRegressor(strategy="constant", constant=7.0).fit(np.zeros((2, 10)), [7.0, 7.0])
+    ids = iter(range(100))
+
+    def ask() -> float:
+        client.publish("features", {"id": next(ids), "body": [0.0] * 10})
+        return float(json.loads(client.take("y_pred", 1)[0][0])["body"])
+
+    assert ask() > 100
+    replace(path, b"not a pickle")
+    model.wait_for_log("cannot be loaded")
+    assert "the old model goes on" in model.log
+    assert ask() > 100
+    replace(path, pickle.dumps(seven))
+    model.wait_for_log("took the new model")
+    assert ask() == 7
+    path.unlink()
+    model.wait_for_log("No such file")
+    assert ask() == 7
+    assert model.terminate() == 0
