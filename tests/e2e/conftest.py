@@ -1,0 +1,83 @@
+"""Fixtures: base images, the generations of Compose that are here, and stacks made of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from e2e.stack import ORDINARY_USER, Stack, run, succeeds
+from harness import ROOT, eventually
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip with the reason; in CI nothing is skipped."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def base_images() -> dict[str, str]:
+    """The environment that names base images: the public ones if they are here, otherwise the stand-ins."""
+    if not succeeds("docker", "version"):
+        unavailable("no container engine answers (docker version)")
+    given = {name: os.environ[name] for name in ("PYTHON_IMAGE", "RABBITMQ_IMAGE") if os.environ.get(name)}
+    if given or succeeds("docker", "image", "inspect", "python:3.13-slim", "rabbitmq:4-management"):
+        return given
+    run(ROOT / "local" / "images.sh")
+    return {"PYTHON_IMAGE": "pipeline-local/python:3.13", "RABBITMQ_IMAGE": "pipeline-local/rabbitmq:4-management"}
+
+
+@pytest.fixture(scope="session")
+def generations(base_images: dict[str, str]) -> dict[str, list[str]]:
+    """The Compose commands that work here, by generation."""
+    found = {}
+    if succeeds("docker-compose", "version") and "version 1." in run("docker-compose", "version"):
+        found["1"] = ["docker-compose"]
+    if succeeds("docker", "compose", "version"):
+        found["2"] = ["docker", "compose"]
+    elif "PYTHON_IMAGE" in base_images:
+        binary = ROOT / ".local" / "compose2" / "docker-compose"
+        if not binary.exists():
+            run(ROOT / "local" / "compose2.sh", binary.parent)
+        found["2"] = [str(binary)]
+    return found
+
+
+@pytest.fixture(scope="session")
+def new_stack(base_images: dict[str, str], generations: dict[str, list[str]]) -> Iterator[Any]:
+    """Make stacks that are gone, with all that they left in the engine, when the tests have ended."""
+    made: list[Stack] = []
+
+    def new(generation: str, owner: int = 0) -> Stack:
+        if generation not in generations:
+            unavailable(f"no Compose of generation {generation}")
+        folder = Path(tempfile.mkdtemp(prefix=f"stack{generation}-"))
+        folder.chmod(0o755)
+        made.append(Stack(generations[generation], folder, base_images, owner))
+        return made[-1]
+
+    yield new
+    for stack in made:
+        stack.compose("down", "--volumes", "--rmi", "local")
+        shutil.rmtree(stack.folder)
+
+
+@pytest.fixture(scope="module", params=["1", "2"], ids=["compose1", "compose2"])
+def stack(request: pytest.FixtureRequest, new_stack: Any) -> Iterator[Stack]:
+    """A running stack; under the first generation root owns logs/, under the second an ordinary user."""
+    stack: Stack = new_stack(request.param, owner=0 if request.param == "1" else ORDINARY_USER)
+    stack.compose("build")
+    started = time.monotonic()
+    stack.compose("up", "-d")
+    eventually(stack.rows, "the first row", 60)
+    print(f"\nfirst row {time.monotonic() - started:.1f} s after up (Compose {request.param})")
+    yield stack
+    stack.compose("down", "--volumes")

@@ -1,0 +1,87 @@
+"""The real stack in real containers, in a copy of the tree and under a project name of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from harness import ROOT, eventually, rows
+from local import free_port
+
+SERVICES = ("features", "model", "metric", "plot")
+ORDINARY_USER = 1234  # a uid that no account here need have
+
+
+def run(*command: str | Path, **options: Any) -> str:
+    """Run a command, which must succeed, and return what it prints."""
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **options)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout}"
+    return done.stdout
+
+
+def succeeds(*command: str | Path) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def copy_of_the_tree(folder: Path) -> None:
+    for name in (*SERVICES, "local"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("docker-compose.yaml", "Makefile"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "logs").mkdir()
+
+
+class Stack:
+    """The pipeline in containers: what a person at the shell can do with it, and what the engine says of it."""
+
+    def __init__(self, compose: list[str], folder: Path, environment: dict[str, str], owner: int) -> None:
+        self.project, self.folder, self.logs = folder.name, folder, folder / "logs"
+        self.amqp_port, self.management_port = free_port(), free_port()
+        self._command = [*compose, "--project-name", self.project]
+        self.environment = {k: os.environ[k] for k in ("PATH", "HOME", "DOCKER_HOST") if k in os.environ} | environment
+        self.environment |= {"AMQP_PORT": str(self.amqp_port), "MANAGEMENT_PORT": str(self.management_port)}
+        self.environment |= {"INTERVAL": "1", "PLOT_INTERVAL": "1", "COMPOSE_PROJECT_NAME": self.project}
+        copy_of_the_tree(folder)
+        self.owner = owner
+        if os.getuid() == 0:
+            os.chown(self.logs, owner, owner)
+        self.logs.chmod(0o700)  # the strictest that a person may have made it
+
+    def compose(self, *arguments: str) -> str:
+        return run(*self._command, *arguments, cwd=self.folder, env=self.environment)
+
+    def make(self, target: str) -> str:
+        return run("make", target, cwd=self.folder, env=self.environment)
+
+    def container(self, service: str) -> str:
+        labels = (f"project={self.project}", f"service={service}")
+        filters = [word for label in labels for word in ("--filter", f"label=com.docker.compose.{label}")]
+        return run("docker", "container", "ls", "--all", "--quiet", *filters).strip()
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        container: dict[str, Any] = json.loads(run("docker", "inspect", self.container(service)))[0]
+        return container
+
+    def exec(self, service: str, *command: str) -> bool:
+        return succeeds("docker", "exec", self.container(service), *command)
+
+    def rows(self) -> list[tuple[float, float, float, float]]:
+        return rows(self.logs)
+
+    def wait_for_another_row(self) -> None:
+        n = len(self.rows())
+        eventually(lambda: len(self.rows()) > n, "another row", 60)
+
+    def left(self, kind: str) -> str:
+        """The containers, networks or volumes that the engine still has of this project."""
+        only = ["--all"] if kind == "container" else []
+        return run(
+            "docker", kind, "ls", *only, "--quiet", "--filter", f"label=com.docker.compose.project={self.project}"
+        )

@@ -1,0 +1,196 @@
+"""The stack with real containers, under both generations of Compose."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import zlib
+from base64 import b64encode
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from e2e.stack import ORDINARY_USER, SERVICES, Stack, run
+from harness import ROOT, eventually
+
+pytestmark = pytest.mark.engine
+
+
+def get(url: str, user: str = "", password: str = "") -> bytes:
+    request = urllib.request.Request(url)
+    if user:
+        request.add_header("Authorization", "Basic " + b64encode(f"{user}:{password}".encode()).decode())
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        content: bytes = answer.read()
+        return content
+
+
+def png_chunks(data: bytes) -> list[bytes]:
+    """The names of a PNG's chunks; fails unless every checksum is right and nothing follows the end."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    names, at = [], 8
+    while at < len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        (checksum,) = struct.unpack_from(">I", data, at + 8 + length)
+        assert checksum == zlib.crc32(data[at + 4 : at + 8 + length])
+        names.append(name)
+        at += 12 + length
+    return names
+
+
+def test_rows_come(stack: Stack) -> None:
+    stack.wait_for_another_row()
+    for _, y_true, y_pred, absolute_error in stack.rows():
+        assert absolute_error == abs(y_true - y_pred)
+
+
+def test_the_picture_is_a_whole_png_and_changes(stack: Stack) -> None:
+    picture = stack.logs / "error_distribution.png"
+    eventually(picture.exists, "a picture", 60)
+    first = picture.read_bytes()
+    names = png_chunks(first)
+    assert names[0] == b"IHDR"
+    assert names[-1] == b"IEND"
+    second = eventually(lambda: (data := picture.read_bytes()) != first and data, "another picture", 60)
+    assert png_chunks(second)[-1] == b"IEND"
+
+
+def test_the_management_page_answers_to_its_user_only(stack: Stack) -> None:
+    page = f"http://127.0.0.1:{stack.management_port}"
+    assert b"RabbitMQ" in get(page + "/")
+    assert b"rabbitmq_version" in get(page + "/api/overview", "guest", "guest")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        get(page + "/api/overview", "guest", "wrong")
+
+
+def test_a_foreign_client_gets_its_row(stack: Stack) -> None:
+    id = 1699541234.567
+    url = f"amqp://guest:guest@127.0.0.1:{stack.amqp_port}"
+    for queue, body in ("features", str([0.01] * 10)), ("y_true", "151.0"):
+        run("amqp-publish", "--url", url, "--routing-key", queue, "--body", f'{{"id": {id}, "body": {body}}}')
+    row = eventually(lambda: next((row for row in stack.rows() if row[0] == id), None), "its row")
+    assert row[1] == 151.0
+
+
+def test_containers_are_unprivileged_read_only_and_bounded(stack: Stack) -> None:
+    users = dict.fromkeys(SERVICES, "10001:10001") | {"rabbitmq": "rabbitmq"}
+    for service, user in users.items():
+        container = stack.inspect(service)
+        host: dict[str, Any] = container["HostConfig"]
+        assert container["Config"]["User"] == user
+        assert not stack.exec(service, "sh", "-c", "[ $(id -u) = 0 ]")
+        assert not stack.exec(service, "sh", "-c", ": > /anywhere")
+        assert host["ReadonlyRootfs"]
+        assert host["CapDrop"] == ["ALL"]
+        assert not host["CapAdd"]
+        assert host["SecurityOpt"] == ["no-new-privileges:true"]
+        assert not host["Privileged"]
+        assert 0 < host["Memory"] <= 2 * 2**30
+        assert 0 < host["PidsLimit"] <= 500
+        assert host["RestartPolicy"]["Name"] == "unless-stopped"
+        assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+        published = [binding["HostIp"] for bindings in (host["PortBindings"] or {}).values() for binding in bindings]
+        assert published == (["127.0.0.1"] * 2 if service == "rabbitmq" else [])
+        mounted = [mount["Destination"] for mount in container["Mounts"] if mount["Type"] == "bind"]
+        assert mounted == (["/logs"] if service in ("metric", "plot") else [])
+    # The one that runs as root does so once, without a network and with three capabilities.
+    once = stack.inspect("logs")
+    assert once["State"]["Status"] == "exited"
+    assert once["HostConfig"]["NetworkMode"] == "none"
+    assert once["HostConfig"]["CapDrop"] == ["ALL"]
+    assert sorted(cap.removeprefix("CAP_") for cap in once["HostConfig"]["CapAdd"]) == [
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+    ]
+
+
+def test_the_owner_of_logs_reads_and_deletes_what_the_services_write(stack: Stack) -> None:
+    if os.getuid() != 0 or stack.owner == 0:
+        return  # root can do anything; and an ordinary user has no other uid to try
+    picture = stack.logs / "error_distribution.png"
+    eventually(picture.exists, "a picture", 60)
+    assert picture.stat().st_uid == 10001
+    person: dict[str, Any] = {"user": ORDINARY_USER, "group": ORDINARY_USER, "extra_groups": []}
+    run("cat", stack.logs / "metric_log.csv", **person)
+    run("rm", "-f", picture, **person)
+    eventually(picture.exists, "a new picture", 60)
+
+
+def test_a_killed_service_comes_back(stack: Stack) -> None:
+    for service in SERVICES:
+        before = stack.inspect(service)["RestartCount"]
+        stack.exec(service, "sh", "-c", "kill -9 -1")  # all but init
+        eventually(lambda service=service, before=before: stack.inspect(service)["RestartCount"] > before, service, 60)  # type: ignore[misc]
+    stack.wait_for_another_row()
+
+
+def test_health_tells_the_truth(stack: Stack) -> None:
+    def passes(service: str) -> bool:
+        return stack.exec(service, *stack.inspect(service)["Config"]["Healthcheck"]["Test"][1:])
+
+    subscribed = ("features", "model", "metric")
+    for service in ("rabbitmq", *SERVICES):
+        eventually(lambda service=service: passes(service), f"health of {service}", 60)  # type: ignore[misc]
+    stack.compose("stop", "rabbitmq")
+    for service in subscribed:
+        eventually(lambda service=service: not passes(service), f"{service} without a broker", 60)  # type: ignore[misc]
+    assert passes("plot")
+    stack.compose("start", "rabbitmq")
+    for service in subscribed:
+        eventually(lambda service=service: passes(service), f"health of {service}", 60)  # type: ignore[misc]
+    stack.wait_for_another_row()
+    for service in ("rabbitmq", *SERVICES):
+        eventually(
+            lambda service=service: stack.inspect(service)["State"]["Health"]["Status"] == "healthy",  # type: ignore[misc]
+            f"the engine finds {service} healthy",
+            150,  # it looks once a minute
+        )
+
+
+def test_sigterm_ends_each_service_in_two_seconds(stack: Stack) -> None:
+    for service in SERVICES:
+        asked = time.time()
+        stack.compose("stop", service)
+        state = stack.inspect(service)["State"]
+        assert state["ExitCode"] == 0, service
+        finished = datetime.fromisoformat(state["FinishedAt"][:26].rstrip("Z") + "+00:00").timestamp()
+        print(f"{service}: {finished - asked:.1f} s")
+        assert finished - asked < 2.5, service  # half a second of it is Compose's own
+    stack.compose("up", "-d")
+    stack.wait_for_another_row()
+
+
+def test_down_leaves_nothing_but_the_data(stack: Stack) -> None:
+    stack.compose("down")
+    assert not stack.left("container")
+    assert not stack.left("network")
+    assert stack.left("volume"), "what waits in the broker is kept"
+    stack.compose("down", "--volumes")
+    assert not stack.left("volume")
+
+
+def test_make_up_make_down(new_stack: Any, generations: dict[str, list[str]]) -> None:
+    stack: Stack = new_stack(min(generations))
+    told = stack.make("up")
+    assert "logs/metric_log.csv" in told
+    assert f"http://127.0.0.1:{stack.management_port}" in told
+    eventually(stack.rows, "the first row", 60)
+    assert "Up" in stack.make("ps")
+    stack.make("down")
+    assert not stack.left("container")
+    assert not stack.left("network")
+    stack.make("clean")
+    assert not stack.left("volume")
+
+
+def test_make_up_without_an_engine_names_make_local() -> None:
+    environment = os.environ | {"DOCKER_HOST": "unix:///nonexistent"}
+    done = subprocess.run([ROOT / "local" / "up.sh"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "make local" in done.stderr

@@ -1,0 +1,59 @@
+"""`make local`: the pipeline as processes around a broker of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from e2e.stack import copy_of_the_tree
+from harness import eventually, rows
+
+pytestmark = pytest.mark.broker
+
+
+def processes(folder: Path) -> dict[int, str]:
+    """The processes that work below a folder: their ids and command lines."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink().is_relative_to(folder):
+                found[int(process.name)] = (process / "cmdline").read_text()
+        except OSError:
+            pass  # ended meanwhile, or not ours to see
+    return found
+
+
+def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
+    copy_of_the_tree(tmp_path)
+    said, logs = tmp_path / "said", tmp_path / "logs"
+    environment = {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ} | {"INTERVAL": "0.5"}
+    command = [sys.executable, str(tmp_path / "local" / "local.py")]
+    with said.open("w") as output:
+        local = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    try:
+        eventually(lambda: rows(logs), "the first row", 60)
+        eventually((logs / "error_distribution.png").exists, "a picture", 60)
+
+        for victim in "model/src/model.py", "beam.smp":
+            [pid] = [pid for pid, command_line in processes(tmp_path).items() if victim in command_line]
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda pid=pid: pid not in processes(tmp_path), f"the end of {victim}")  # type: ignore[misc]
+            eventually(lambda victim=victim: victim in str(processes(tmp_path)), f"a new {victim}")  # type: ignore[misc]
+            n = len(rows(logs))
+            eventually(lambda n=n: len(rows(logs)) > n + 2, "rows after a kill", 60)  # type: ignore[misc]
+
+        second = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert second.returncode == 1
+        assert second.stderr == "make local: runs here already\n"
+
+        local.send_signal(signal.SIGINT)
+        assert local.wait(30) == 0
+    finally:
+        local.kill()
+    assert "Traceback" not in said.read_text()
+    assert not processes(tmp_path)
