@@ -1,0 +1,81 @@
+"""Runs a service that kills itself with SIGKILL at the n-th of the steps it takes.
+
+The environment says SERVICE (metric if not given), KILL_STEP (write, half-write,
+fsync, commit, acknowledge, publish), KILL_AFTER (0: the step is
+not done any more, 1: it is the last thing done) and KILL_AT (n).
+CLOCK, if set, is a file that holds how many seconds to add to the clock.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pika.channel
+
+STEP = os.environ.pop("KILL_STEP", "")
+AT = int(os.environ.pop("KILL_AT", "1"))
+AFTER = os.environ.pop("KILL_AFTER", "0") == "1"
+CLOCK = os.environ.pop("CLOCK", "")
+seen = 0
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def deadly(step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, until it is called for the n-th time."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        global seen
+        if step != STEP:
+            return function(*args, **kwargs)
+        seen += 1
+        if seen == AT and not AFTER:
+            die()
+        result = function(*args, **kwargs)
+        if seen == AT:
+            die()
+        return result
+
+    return call
+
+
+class Connection(sqlite3.Connection):
+    """Commits where the service does: at the end of a `with`, or in a statement."""
+
+    def __exit__(self, *args: Any) -> Any:
+        leave = super().__exit__
+        return deadly("commit", leave)(*args) if self.in_transaction else leave(*args)
+
+
+def main() -> None:
+    name = os.environ.pop("SERVICE", "metric")
+    real_write, real_connect, real_time = os.write, sqlite3.connect, time.time
+
+    def write(descriptor: int, text: bytes) -> int:
+        if not (text[:1].isdigit() or text.startswith(b"id")):
+            return real_write(descriptor, text)  # not a line of the CSV: one of pika's wake-ups
+        if STEP == "half-write":
+            return int(deadly("half-write", real_write)(descriptor, text[: len(text) // 2] or text))
+        return int(deadly("write", real_write)(descriptor, text))
+
+    os.write = write  # type: ignore[assignment]
+    os.fsync = deadly("fsync", os.fsync)
+    sqlite3.connect = lambda *args, **kwargs: real_connect(*args, factory=Connection, **kwargs)  # type: ignore[assignment]
+    pika.channel.Channel.basic_ack = deadly("acknowledge", pika.channel.Channel.basic_ack)
+    pika.channel.Channel.basic_publish = deadly("publish", pika.channel.Channel.basic_publish)
+    if CLOCK:
+        time.time = lambda: real_time() + float(Path(CLOCK).read_text())
+    importlib.import_module(name).main()
+
+
+if __name__ == "__main__":
+    main()

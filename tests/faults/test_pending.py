@@ -1,0 +1,124 @@
+"""Guarantee 2 in time: a half that waits too long, a label that comes late, a clock that goes back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pika.exceptions
+import pytest
+
+from harness import SERVICES, Client, Service, eventually, rows
+
+pytestmark = pytest.mark.broker
+Run = Callable[..., Service]
+DRIVER = Path(__file__).with_name("driver.py")
+
+
+class Clock:
+    """The clock of a service, which can be set."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.set(0)
+
+    def set(self, seconds: float) -> None:
+        """To so many seconds more than the real one; in one step, since the service reads the file all the time."""
+        new = self.path.with_suffix(".new")
+        new.write_text(str(seconds))
+        new.replace(self.path)
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    return Clock(tmp_path / "clock")
+
+
+def settled(client: Client, logs: Path, id: float) -> None:
+    """Return when metric has settled all that was published before: the queues keep the order."""
+    client.publish("y_true", {"id": id, "body": 0})
+    client.publish("y_pred", {"id": id, "body": 0})
+    eventually(lambda: (id, 0, 0, 0) in rows(logs))
+
+
+def start(run: Run, name: str, clock: Clock, **env: object) -> Service:
+    path = SERVICES / name / "src"
+    service = run(name, script=DRIVER, SERVICE=name, CLOCK=clock.path, PYTHONPATH=path, **env)
+    service.wait_for_log("connected")
+    return service
+
+
+def test_a_half_that_waits_too_long_comes_out_with_its_own_bytes(
+    client: Client, run: Run, clock: Clock, tmp_path: Path
+) -> None:
+    start(run, "metric", clock, PENDING_TTL=3600)
+    never = [b'{"body":%d.50,"id":%d, "unit":"\\u00b5mol"}' % (id, id) for id in range(250)]
+    for i, body in enumerate(never):
+        client.publish("y_true" if i % 2 else "y_pred", body)
+    settled(client, tmp_path / "logs", 1000)
+    clock.set(3500)
+    client.publish("y_pred", b'{"id":1001,"body":1}')
+    settled(client, tmp_path / "logs", 1002)
+    assert client.count("dead_letters") == 0
+    clock.set(3700)
+    letters = client.take("dead_letters", 250)
+    assert sorted(body for body, _ in letters) == sorted(never)
+    for body, headers in letters:
+        assert headers["service"] == "metric"
+        assert headers["queue"] == ("y_true" if json.loads(body)["id"] % 2 else "y_pred")
+        assert "3600 s" in headers["reason"]
+    assert client.count("dead_letters") == 0
+
+
+def test_a_label_an_hour_late_makes_its_row(client: Client, run: Run, clock: Clock, tmp_path: Path) -> None:
+    start(run, "metric", clock)
+    client.publish("y_pred", {"id": 1, "body": 1})
+    settled(client, tmp_path / "logs", 0)
+    clock.set(3600)
+    client.publish("y_true", {"id": 1, "body": 3})
+    eventually(lambda: rows(tmp_path / "logs")[1:] == [(1.0, 3.0, 1.0, 2.0)])
+    assert client.count("dead_letters") == 0
+
+
+def test_a_half_that_comes_while_another_expires_is_kept(
+    client: Client, run: Run, clock: Clock, tmp_path: Path
+) -> None:
+    """The expired half, still on its way to the dead letters, is joined after all; a new one waits in its place."""
+    client.declare("dead_letters", **{"x-max-length": 1, "x-overflow": "reject-publish"})
+    fill = 0
+    with contextlib.suppress(pika.exceptions.NackError):
+        while True:
+            client.publish("dead_letters", b"full")
+            fill += 1
+    metric = start(run, "metric", clock, PENDING_TTL=3600)
+    client.publish("y_true", {"id": 1, "body": 1})
+    settled(client, tmp_path / "logs", 0)
+    clock.set(3700)
+    metric.wait_for_log("did not come within")
+    client.publish("y_pred", {"id": 1, "body": 2})
+    eventually(lambda: len(rows(tmp_path / "logs")) == 2)
+    client.publish("y_true", {"id": 2, "body": 1})
+    client.take("dead_letters", fill + 1)  # there is room again
+    settled(client, tmp_path / "logs", 3)
+    client.publish("y_true", b"refused, so that a round of expiry has passed")
+    client.take("dead_letters", 1)
+    client.publish("y_pred", {"id": 2, "body": 2})
+    settled(client, tmp_path / "logs", 4)
+    assert (2.0, 1.0, 2.0, 1.0) in rows(tmp_path / "logs")
+
+
+def test_ids_increase_while_the_clock_steps_back(client: Client, run: Run, clock: Clock) -> None:
+    features = start(run, "features", clock, INTERVAL=0.001)
+    for step in (-3600, 7200, -7200, 0):
+        n = client.count("y_true")
+        eventually(lambda n=n: client.count("y_true") > n + 20)  # type: ignore[misc]
+        clock.set(step)
+    n = client.count("y_true")
+    eventually(lambda: client.count("y_true") > n + 20)
+    assert features.terminate() == 0
+    ids = [json.loads(body)["id"] for body, _ in client.take("y_true", client.count("y_true"))]
+    assert all(a < b for a, b in pairwise(ids))
+    assert len(ids) > 100

@@ -1,0 +1,55 @@
+"""Guarantee 1: metric, killed with SIGKILL before, in and after each step of its write, makes each row once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import SERVICES, Client, Service, eventually
+
+pytestmark = pytest.mark.broker
+Run = Callable[..., Service]
+DRIVER = Path(__file__).with_name("driver.py")
+QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
+
+
+@pytest.mark.parametrize("step", ["commit", "write", "half-write", "fsync", "acknowledge", "publish"])
+def test_metric_killed_at_a_step_of_its_write_makes_each_row_once(
+    client: Client, run: Run, tmp_path: Path, step: str
+) -> None:
+    for queue in ("y_true", "y_pred", "dead_letters"):
+        client.declare(queue, **QUORUM)
+    expected, refused, id = ["id,y_true,y_pred,absolute_error"], set(), 0
+    for at, after in [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1), (5, 1)]:
+        env = {"KILL_STEP": step, "KILL_AT": at, "KILL_AFTER": after, "PYTHONPATH": SERVICES / "metric/src"}
+        killed = run("metric", script=DRIVER, **env)
+        while killed.process.poll() is None:
+            id += 1
+            assert id < 5000, f"it never came to {step} {at}"
+            bad = b'{"id":%d,"body":"bad"}' % id
+            client.publish("y_pred", {"id": id, "body": 2})
+            client.publish("y_true", bad)
+            client.publish("y_true", {"id": id, "body": 1})
+            client.publish("y_true", {"id": id, "body": 1})
+            expected.append(f"{id}.0,1.0,2.0,1.0")
+            refused.add(bad)
+        assert killed.wait() == -9
+    run("metric").wait_for_log("connected")
+    eventually(lambda: client.count("y_true") == client.count("y_pred") == 0)
+    path = tmp_path / "logs/metric_log.csv"
+    eventually(lambda: len(path.read_text().splitlines()) >= len(expected))
+    assert sorted(path.read_text().splitlines()) == sorted(expected)
+    assert path.read_text().endswith("\n")
+    letters: set[bytes] = set()
+
+    def all_letters() -> bool:
+        while letter := client.get("dead_letters"):
+            letters.add(letter[0])
+        return letters >= refused
+
+    eventually(all_letters)
+    assert letters == refused
+    assert all(json.loads(letter)["body"] == "bad" for letter in letters)

@@ -1,0 +1,112 @@
+"""Guarantees 6 and 7: SIGTERM ends a service within 2 s, whatever it is at; one metric writes, the next takes over."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faults.faulty_models import MAGIC, Slow, pickled
+from faults.proxy import Proxy
+from harness import ROOT, Client, Service, eventually, rows
+from local import Broker
+
+pytestmark = pytest.mark.broker
+Run = Callable[..., Service]
+SERVICE_NAMES = ["features", "model", "metric"]
+each = pytest.mark.parametrize("name", SERVICE_NAMES)
+
+
+def stop(service: Service) -> None:
+    begun = time.monotonic()
+    assert service.terminate() == 0, service.log
+    took = time.monotonic() - begun
+    assert took < 2, f"{took:.1f} s"
+
+
+@each
+def test_stop_when_idle(client: Client, run: Run, name: str) -> None:
+    service = run(name)
+    service.wait_for_log("connected")
+    stop(service)
+
+
+@each
+def test_stop_without_a_broker(run: Run, name: str) -> None:
+    service = run(name, AMQP_URL="amqp://guest:guest@127.0.0.1:1/%2F")
+    service.wait_for_log("no connection")
+    stop(service)
+
+
+@each
+def test_stop_with_a_broker_that_does_not_answer(client: Client, run: Run, node: Broker, name: str) -> None:
+    with Proxy(node.port) as proxy:
+        opened = run(name, AMQP_URL=proxy.url)
+        opened.wait_for_log("connected")
+        proxy.stop()
+        opening = run(name, AMQP_URL=proxy.url)
+        eventually(lambda: proxy.connections(opening.process.pid) > 0)
+        stop(opened)
+        stop(opening)
+
+
+@each
+def test_stop_under_load(client: Client, run: Run, name: str) -> None:
+    services = {each: run(each, INTERVAL=0) for each in SERVICE_NAMES}
+    for service in services.values():
+        service.wait_for_log("connected")
+    stop(services[name])
+
+
+def test_stop_in_the_middle_of_a_large_batch(client: Client, run: Run, tmp_path: Path) -> None:
+    """One vector fails, so that all are tried one by one: 50 s for a thousand."""
+    client.declare("features", **{"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1})
+    for id in range(1000):
+        client.publish("features", {"id": id, "body": [MAGIC if id == 500 else 0.5]})
+    model = run("model", MODEL_PATH=pickled(Slow(), tmp_path), PYTHONPATH=ROOT / "tests")
+    model.wait_for_log("connected")
+    eventually(lambda: client.count("features") == 0)
+    stop(model)
+
+
+def test_a_slow_model_answers_a_batch_with_a_bad_vector(client: Client, run: Run, tmp_path: Path) -> None:
+    """And keeps its connection: heartbeats go on."""
+    test_log = "connected"
+    client.declare("features", **{"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1})
+    for id in range(400):
+        client.publish("features", {"id": id, "body": [MAGIC if id == 200 else 0.5]})
+    model = run("model", MODEL_PATH=pickled(Slow(), tmp_path), PYTHONPATH=ROOT / "tests")
+    model.wait_for_log(test_log)
+    eventually(lambda: client.count("y_pred") >= 399, deadline=150)
+    assert client.count("dead_letters") == 1
+    assert client.count("y_pred") == 399
+    assert model.log.count("connected") == 1
+
+
+def test_stop_while_another_metric_has_the_folder(client: Client, run: Run) -> None:
+    run("metric").wait_for_log("connected")
+    second = run("metric")
+    second.wait_for_log("another metric")
+    stop(second)
+
+
+def test_of_many_metrics_one_writes_and_the_next_takes_over(client: Client, run: Run, tmp_path: Path) -> None:
+    metrics = [run("metric") for _ in range(4)]
+    expected = []
+    while metrics:
+        (writer,) = eventually(lambda them=metrics: [m for m in them if "connected" in m.log])  # type: ignore[misc]
+        id = float(len(metrics))
+        client.publish("y_true", {"id": id, "body": 1})
+        client.publish("y_pred", {"id": id, "body": 2})
+        expected.append((id, 1.0, 2.0, 1.0))
+        eventually(lambda: rows(tmp_path / "logs") == expected)
+        others = [metric for metric in metrics if metric is not writer]
+        for metric in others:
+            metric.wait_for_log("another metric writes to")
+            assert metric.log.count("\n") == 1
+        writer.signal(signal.SIGKILL)
+        writer.wait()
+        metrics = others
