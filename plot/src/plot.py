@@ -259,7 +259,7 @@ def draw(distribution: ErrorDistribution) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 4.5), dpi=DPI)
-    axes = figure.add_axes((0.13, 0.2, 0.82, 0.64))
+    axes = figure.add_axes((0.13, 0.17, 0.82, 0.68))
     notes = [f"{plural(distribution.unusable)} without a finite error"] if distribution.unusable else []
     if not distribution.n:
         axes.set_axis_off()

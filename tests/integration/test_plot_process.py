@@ -151,6 +151,7 @@ def test_a_folder_that_goes_and_comes_back(run: Run, logs: Path) -> None:
         ("PLOT_INTERVAL", "nan", "Expected `float` > 0.0"),
         ("PLOT_INTERVAL", "inf", "Expected `float` <= 1000000000.0"),
         ("LOG_LEVEL", "loud", "'^(DEBUG|INFO|WARNING|ERROR)$'"),
+        ("LOGS_DIR", "/proc", "takes a folder in which this user may write; "),
         ("LOGS_DIR", "/proc/none", "takes a folder in which this user may write; No such file or directory"),
         ("LOGS_DIR", "/dev/null", "takes a folder in which this user may write; File exists"),
         ("LOGS_DIR", "/dev/null/logs", "takes a folder in which this user may write; Not a directory"),
