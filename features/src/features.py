@@ -27,6 +27,7 @@ from msgspec import Meta
 SERVICE = "features"
 RETRY = 1.0  # seconds until the next try of what the broker did not take
 TICK = 0.25  # seconds between two looks at the stop flag; a stop may take 2 s
+PATIENCE = 15.0  # seconds without a confirm that is due, after which the connection is given up
 WINDOW = 2000  # messages unconfirmed at most: enough to keep the broker busy, and a bound on memory
 HELD_OUT = 4  # rows 0, 4, 8, ... of the dataset are streamed; train.py fits on the others
 
@@ -93,7 +94,7 @@ class Client:
     def __init__(self, config: Any) -> None:
         """From here on SIGTERM and SIGINT set a flag, which `tick` looks at."""
         self.config = config
-        self.stopping = self.ready = self.outage = False
+        self.stopping = self.ready = self.outage = self.blocked = False
         self.unconfirmed: dict[int, Outgoing] = {}  # by the number under which the broker confirms them
         self.refused: list[Outgoing] = []  # by the broker, to be published again
         signal.signal(signal.SIGTERM, self.stop)
@@ -104,6 +105,8 @@ class Client:
 
     def run(self) -> None:
         for url in itertools.cycle(self.config.AMQP_URL.split(",")):
+            if self.stopping:
+                return
             try:
                 parameters = pika.URLParameters(url)
             except (ValueError, TypeError):
@@ -117,13 +120,15 @@ class Client:
             self.loop.call_later(0, self.tick)
             self.loop.start()
             self.loop.close()
-            if self.stopping:
-                return
 
     def tick(self) -> None:
         if not self.stopping:
             self.loop.call_later(TICK, self.tick)
-            if self.ready:
+            if self.blocked or not self.unconfirmed:
+                self.heard = time.monotonic()
+            if self.ready and time.monotonic() - self.heard > PATIENCE:  # a queue deleted under load can do that
+                self.disconnect("the broker confirms nothing")
+            elif self.ready:
                 self.on_tick()
         elif self.connection.is_open:
             self.connection.close()
@@ -139,13 +144,13 @@ class Client:
 
     def on_closed(self, _: object, error: BaseException) -> None:
         """The connection ended or could not be opened: end its loop, after a wait, and so begin the next."""
-        self.ready = False
+        self.ready = self.blocked = False
         causes: list[Any] = [error]
         while causes:  # pika wraps what happened in what it was doing, in three ways
             error = causes[-1]
             causes = [*error.args, *getattr(error, "exceptions", []), getattr(error, "exception", None)]
             causes = [cause for cause in causes if isinstance(cause, BaseException)]
-        if "(403)" in str(error) or "(530)" in str(error):
+        if "(403)" in str(error) or ("(530)" in str(error) and "limit" not in str(error)):
             fail(f"{self.broker} refuses us, check user, password and vhost in AMQP_URL: {error}")
         if not self.outage and not self.stopping:
             log.warning("no connection to %s: %s; trying again every second", self.broker, error)
@@ -153,12 +158,18 @@ class Client:
         self.loop.call_later(0 if self.stopping else RETRY, self.loop.stop)
 
     def on_open(self, connection: Any) -> None:
-        connection.add_on_connection_blocked_callback(
-            lambda _, frame: log.warning("the broker blocks publishing (%s), waiting", frame.method.reason)
-        )
-        connection.add_on_connection_unblocked_callback(lambda *_: log.info("the broker takes messages again"))
+        connection.add_on_connection_blocked_callback(self.on_blocked)
+        connection.add_on_connection_unblocked_callback(self.on_unblocked)
         self.undeclared = list(self.queues)
         self.open_channel()
+
+    def on_blocked(self, _: object, frame: Any) -> None:
+        self.blocked = True
+        log.warning("the broker blocks publishing (%s), waiting", frame.method.reason)
+
+    def on_unblocked(self, *_: object) -> None:
+        self.blocked = False
+        log.info("the broker takes messages again")
 
     def open_channel(self) -> None:
         self.connection.channel(on_open_callback=self.on_channel_open)
@@ -185,7 +196,7 @@ class Client:
 
     def on_ready(self) -> None:
         log.info("connected to %s", self.broker)
-        self.ready, self.outage, self.published = True, False, 0
+        self.ready, self.outage, self.published, self.heard = True, False, 0, time.monotonic()
         self.channel.confirm_delivery(self.on_confirm)
         self.channel.add_on_return_callback(lambda *_: self.disconnect("a queue is missing"))
         unconfirmed, self.unconfirmed, self.refused = [*self.unconfirmed.values(), *self.refused], {}, []
@@ -196,6 +207,7 @@ class Client:
         raise NotImplementedError
 
     def disconnect(self, reason: str) -> None:
+        self.ready = False
         if self.connection.is_open:
             self.connection.close(reply_text=reason)
 
@@ -210,6 +222,7 @@ class Client:
         """Take the confirmed messages off the list; publish the refused ones again, a little later."""
         if not self.channel.is_open:
             return  # a message that was returned, since its queue is missing, is confirmed as well
+        self.heard = time.monotonic()
         last = frame.method.delivery_tag
         tags = itertools.takewhile(last.__ge__, self.unconfirmed) if frame.method.multiple else [last]
         messages = [self.unconfirmed.pop(tag) for tag in list(tags)]
@@ -220,8 +233,8 @@ class Client:
             self.loop.call_later(RETRY, self.publish_refused)
 
     def publish_refused(self) -> None:
-        messages, self.refused = self.refused, []
         if self.channel.is_open:
+            messages, self.refused = self.refused, []
             self.publish(messages)
 
     def on_confirmed(self, messages: list[Outgoing]) -> None:
@@ -286,6 +299,8 @@ class Features(Client):
 
     def draw(self) -> None:
         """Publish the next sample, without an interval as many as there is room for."""
+        if not self.channel.is_open:
+            return  # the next connection draws
         while self.drawn != self.config.COUNT and len(self.unconfirmed) < WINDOW and not self.stopping:
             row = self.random.integers(len(self.y))
             self.last_id = next_id(self.last_id, time.time())

@@ -9,7 +9,6 @@ transaction; its rows are then appended to the CSV and synced. A kill in between
 or in part: the next write, or the next start, appends what is missing.
 """
 
-import contextlib
 import itertools
 import json
 import logging
@@ -33,9 +32,8 @@ from msgspec import Meta
 SERVICE = "metric"
 RETRY = 1.0  # seconds until the next try of what the broker did not take
 TICK = 0.25  # seconds between two looks at the stop flag; a stop may take 2 s
+PATIENCE = 15.0  # seconds without a confirm that is due, after which the connection is given up
 PREFETCH = 1000  # messages that a consumer holds unacknowledged at most, and so the largest batch
-CAREFUL = 3  # returns to the queue after which a message is handled alone: it may be what kills the service
-POISON = 10  # returns to the queue after which it goes to dead_letters
 MAX_BODY = 2**20  # bytes of a message
 KNOWN = 1_000_000  # rows that stay in the database, so that a late repeat makes no second one
 CHUNK = 10_000  # rows appended to the CSV in one go at most, a bound on memory
@@ -105,7 +103,7 @@ class Client:
     def __init__(self, config: Any) -> None:
         """From here on SIGTERM and SIGINT set a flag, which `tick` looks at."""
         self.config = config
-        self.stopping = self.ready = self.outage = False
+        self.stopping = self.ready = self.outage = self.blocked = False
         self.unconfirmed: dict[int, Outgoing] = {}  # by the number under which the broker confirms them
         self.refused: list[Outgoing] = []  # by the broker, to be published again
         signal.signal(signal.SIGTERM, self.stop)
@@ -116,6 +114,8 @@ class Client:
 
     def run(self) -> None:
         for url in itertools.cycle(self.config.AMQP_URL.split(",")):
+            if self.stopping:
+                return
             try:
                 parameters = pika.URLParameters(url)
             except (ValueError, TypeError):
@@ -129,13 +129,15 @@ class Client:
             self.loop.call_later(0, self.tick)
             self.loop.start()
             self.loop.close()
-            if self.stopping:
-                return
 
     def tick(self) -> None:
         if not self.stopping:
             self.loop.call_later(TICK, self.tick)
-            if self.ready:
+            if self.blocked or not self.unconfirmed:
+                self.heard = time.monotonic()
+            if self.ready and time.monotonic() - self.heard > PATIENCE:  # a queue deleted under load can do that
+                self.disconnect("the broker confirms nothing")
+            elif self.ready:
                 self.on_tick()
         elif self.connection.is_open:
             self.connection.close()
@@ -151,13 +153,13 @@ class Client:
 
     def on_closed(self, _: object, error: BaseException) -> None:
         """The connection ended or could not be opened: end its loop, after a wait, and so begin the next."""
-        self.ready = False
+        self.ready = self.blocked = False
         causes: list[Any] = [error]
         while causes:  # pika wraps what happened in what it was doing, in three ways
             error = causes[-1]
             causes = [*error.args, *getattr(error, "exceptions", []), getattr(error, "exception", None)]
             causes = [cause for cause in causes if isinstance(cause, BaseException)]
-        if "(403)" in str(error) or "(530)" in str(error):
+        if "(403)" in str(error) or ("(530)" in str(error) and "limit" not in str(error)):
             fail(f"{self.broker} refuses us, check user, password and vhost in AMQP_URL: {error}")
         if not self.outage and not self.stopping:
             log.warning("no connection to %s: %s; trying again every second", self.broker, error)
@@ -165,12 +167,18 @@ class Client:
         self.loop.call_later(0 if self.stopping else RETRY, self.loop.stop)
 
     def on_open(self, connection: Any) -> None:
-        connection.add_on_connection_blocked_callback(
-            lambda _, frame: log.warning("the broker blocks publishing (%s), waiting", frame.method.reason)
-        )
-        connection.add_on_connection_unblocked_callback(lambda *_: log.info("the broker takes messages again"))
+        connection.add_on_connection_blocked_callback(self.on_blocked)
+        connection.add_on_connection_unblocked_callback(self.on_unblocked)
         self.undeclared = list(self.queues)
         self.open_channel()
+
+    def on_blocked(self, _: object, frame: Any) -> None:
+        self.blocked = True
+        log.warning("the broker blocks publishing (%s), waiting", frame.method.reason)
+
+    def on_unblocked(self, *_: object) -> None:
+        self.blocked = False
+        log.info("the broker takes messages again")
 
     def open_channel(self) -> None:
         self.connection.channel(on_open_callback=self.on_channel_open)
@@ -197,7 +205,7 @@ class Client:
 
     def on_ready(self) -> None:
         log.info("connected to %s", self.broker)
-        self.ready, self.outage, self.published = True, False, 0
+        self.ready, self.outage, self.published, self.heard = True, False, 0, time.monotonic()
         self.channel.confirm_delivery(self.on_confirm)
         self.channel.add_on_return_callback(lambda *_: self.disconnect("a queue is missing"))
         unconfirmed, self.unconfirmed, self.refused = [*self.unconfirmed.values(), *self.refused], {}, []
@@ -208,6 +216,7 @@ class Client:
         raise NotImplementedError
 
     def disconnect(self, reason: str) -> None:
+        self.ready = False
         if self.connection.is_open:
             self.connection.close(reply_text=reason)
 
@@ -222,6 +231,7 @@ class Client:
         """Take the confirmed messages off the list; publish the refused ones again, a little later."""
         if not self.channel.is_open:
             return  # a message that was returned, since its queue is missing, is confirmed as well
+        self.heard = time.monotonic()
         last = frame.method.delivery_tag
         tags = itertools.takewhile(last.__ge__, self.unconfirmed) if frame.method.multiple else [last]
         messages = [self.unconfirmed.pop(tag) for tag in list(tags)]
@@ -232,8 +242,8 @@ class Client:
             self.loop.call_later(RETRY, self.publish_refused)
 
     def publish_refused(self) -> None:
-        messages, self.refused = self.refused, []
         if self.channel.is_open:
+            messages, self.refused = self.refused, []
             self.publish(messages)
 
     def on_confirmed(self, messages: list[Outgoing]) -> None:
@@ -242,12 +252,11 @@ class Client:
 
 
 class Incoming(NamedTuple):
-    """A message consumed; `returns` tells how often it went back to its queue unacknowledged."""
+    """A message consumed."""
 
     queue: str
     body: bytes
     tag: int
-    returns: int
 
 
 def unique(pairs: list[tuple[str, Any]]) -> None:
@@ -256,16 +265,14 @@ def unique(pairs: list[tuple[str, Any]]) -> None:
         raise ValueError("Object has a key twice")
 
 
-def parse(incoming: Incoming, kind: type[M]) -> M | str:
+def parse(body: bytes, kind: type[M]) -> M | str:
     """The message, or the reason why it is none."""
-    if incoming.returns >= POISON:
-        return f"came back {incoming.returns} times; does it kill the service?"
-    if len(incoming.body) > MAX_BODY:
-        return f"expected at most {MAX_BODY} bytes, got {len(incoming.body)}"
+    if len(body) > MAX_BODY:
+        return f"expected at most {MAX_BODY} bytes, got {len(body)}"
     try:
-        message = msgspec.json.decode(incoming.body, type=kind)
-        if incoming.body.count(b'"') > 4:  # more than the two keys: the rest is looked at as well
-            json.loads(incoming.body, object_pairs_hook=unique)
+        message = msgspec.json.decode(body, type=kind)
+        if body.count(b'"') > 4:  # more than the two keys: the rest is looked at as well
+            json.loads(body, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         return str(error)
     return message
@@ -285,23 +292,15 @@ class Consumer(Client):
         self.unsettled: dict[int, None] = {}  # delivery tags, in order
         self.delivered = self.acknowledged = 0
         self.channel.add_on_cancel_callback(lambda _: self.disconnect("a queue was deleted"))
-        self.careful = {self.consume(queue, 1) for queue in self.sources}
+        self.channel.basic_qos(prefetch_count=PREFETCH)
+        for queue in self.sources:
+            self.channel.basic_consume(queue, partial(self.on_message, queue))
 
-    def consume(self, queue: str, prefetch: int) -> str:
-        self.channel.basic_qos(prefetch_count=prefetch)
-        return str(self.channel.basic_consume(queue, partial(self.on_message, queue)))
-
-    def on_message(self, queue: str, channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        """Add it to the batch. One at a time until a message comes that nobody died of."""
-        count = (properties.headers or {}).get("x-delivery-count")  # the broker's, or whatever a producer wrote
-        returns = count if isinstance(count, int) else 0
-        if method.consumer_tag in self.careful and returns < CAREFUL:
-            self.careful.discard(method.consumer_tag)
-            channel.basic_cancel(method.consumer_tag)
-            self.consume(queue, PREFETCH)
+    def on_message(self, queue: str, _: object, method: Any, properties: object, body: bytes) -> None:
+        """Collect what arrives in one go."""
         self.delivered = method.delivery_tag
         self.unsettled[self.delivered] = None
-        self.batch.append(Incoming(queue, body, self.delivered, returns))
+        self.batch.append(Incoming(queue, body, self.delivered))
         if len(self.batch) == 1:
             self.loop.call_later(0, self.flush)
 
@@ -315,6 +314,7 @@ class Consumer(Client):
 
     def refusal(self, incoming: Incoming, reason: str) -> Outgoing:
         """The message's own bytes, for a person to look at in `dead_letters`."""
+        reason = reason[:500].encode(errors="replace").decode()  # a header takes no more than a frame, and only UTF-8
         log.warning("refused a message of %s: %s", incoming.queue, reason)
         headers = {"reason": reason, "queue": incoming.queue, "service": SERVICE}
         return Outgoing("dead_letters", incoming.body, incoming.tag, headers)
@@ -351,7 +351,8 @@ class Log:
             PRAGMA journal_mode = WAL;
             PRAGMA synchronous = FULL;
             CREATE TABLE IF NOT EXISTS halves (
-                seq INTEGER PRIMARY KEY, id REAL UNIQUE, queue TEXT, value REAL, since REAL, message BLOB);
+                seq INTEGER PRIMARY KEY AUTOINCREMENT,
+                id REAL UNIQUE, queue TEXT, value REAL, since REAL, message BLOB);
             CREATE TABLE IF NOT EXISTS rows (seq INTEGER PRIMARY KEY, id REAL UNIQUE, y_true REAL, y_pred REAL);
             CREATE TABLE IF NOT EXISTS csv (written INTEGER);
             INSERT INTO csv SELECT 0 WHERE NOT EXISTS (SELECT * FROM csv);
@@ -364,7 +365,6 @@ class Log:
         self.db.execute("BEGIN IMMEDIATE")
         with self.db:  # commits, or rolls back
             reasons = [self.join(queue, half.id, half.body, message) for queue, half, message in halves]
-            self.db.execute("UPDATE csv SET written = ?", (self.written,))
             self.db.execute("DELETE FROM rows WHERE seq <= ?", (self.written - KNOWN,))
         self.write()
         return reasons
@@ -395,7 +395,14 @@ class Log:
         query = "SELECT seq, id, y_true, y_pred FROM rows WHERE seq > ? ORDER BY seq LIMIT ?"
         while rows := self.db.execute(query, (self.written, CHUNK)).fetchall():
             self.append(b"".join(line(*row[1:]) for row in rows))
-            self.written = rows[-1][0]
+            self.note(rows[-1][0])
+
+    def note(self, written: int) -> None:
+        """Remember the last row that the CSV has: for a kill at once, for a power cut with the next transaction."""
+        self.written = written
+        self.db.execute("PRAGMA synchronous = NORMAL")
+        self.db.execute("UPDATE csv SET written = ?", (written,))
+        self.db.execute("PRAGMA synchronous = FULL")
 
     def append(self, text: bytes) -> None:
         while text:
@@ -414,7 +421,8 @@ class Log:
     def open(self) -> None:
         """Find out where the CSV stands, and complete its last line; one that is not ours is moved aside."""
         if self.csv >= 0:
-            os.close(self.csv)
+            csv, self.csv = self.csv, -1
+            os.close(csv)
         self.csv = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o664)
         self.identity = self.identify()
         size = self.identity[2]
@@ -423,26 +431,37 @@ class Log:
         elif size < len(HEADER):
             self.written = 0 if size else self.written  # cut short: all again; absent or emptied: go on from here
             self.append(HEADER[size:])
+            self.sync_folder()
         else:
             self.find_end(size)
 
     def find_end(self, size: int) -> None:
-        """Which row is the last in the CSV; one that was not written to its end is completed."""
+        """Which of our rows is the last in the CSV; one that was not written to its end is completed."""
         *lines, torn = os.pread(self.csv, 4096, max(0, size - 4096)).split(b"\n")
-        for text in reversed(lines):  # past lines that somebody else added
-            with contextlib.suppress(ValueError):
-                row = self.db.execute("SELECT seq FROM rows WHERE id = ?", (float(text.split(b",")[0]),)).fetchone()
-                if row:
-                    self.written = row[0]
-                    break
+        found = [seq for seq in map(self.find, lines) if seq]
+        if found or (torn and len(lines) == 1):  # in the latter case it was cut within the first row: all again
+            self.written = max(found, default=0)
         if torn:
             query = "SELECT seq, id, y_true, y_pred FROM rows WHERE seq > ? ORDER BY seq LIMIT 1"
             row = self.db.execute(query, (self.written,)).fetchone()
             if row and line(*row[1:]).startswith(torn):
                 self.append(line(*row[1:])[len(torn) :])
-                self.written = row[0]
+                self.note(row[0])
             else:
                 self.move_aside("a last line that this service did not write")
+
+    def find(self, text: bytes) -> int | None:
+        """The seq of the row that was written as this line, None if there is none: somebody else may have added it."""
+        try:
+            row = self.db.execute("SELECT * FROM rows WHERE id = ?", (float(text.split(b",")[0]),)).fetchone()
+        except ValueError:
+            return None
+        return row[0] if row and line(*row[1:]) == text + b"\n" else None
+
+    def sync_folder(self) -> None:
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
 
     def move_aside(self, why: str) -> None:
         aside = self.path.with_name(time.strftime(f"metric_log.%Y-%m-%dT%H-%M-%S.{time.time_ns() % 10**9:09}.csv"))
@@ -458,11 +477,6 @@ class Log:
     def forget(self, seqs: Iterable[int]) -> None:
         with self.db:
             self.db.executemany("DELETE FROM halves WHERE seq = ?", ((seq,) for seq in seqs))
-
-    def close(self) -> None:
-        with self.db:
-            self.db.execute("UPDATE csv SET written = ?", (self.written,))
-        self.db.close()
 
 
 class Metric(Consumer):
@@ -488,7 +502,7 @@ class Metric(Consumer):
         else:
             return
         super().run()
-        self.log.close()
+        self.log.db.close()
 
     def start(self, unconfirmed: list[Outgoing]) -> None:
         super().start(unconfirmed)
@@ -497,7 +511,7 @@ class Metric(Consumer):
 
     def on_batch(self, batch: list[Incoming]) -> None:
         """Log what is valid, refuse the rest. Where the disk does not take it, the same batch is tried again."""
-        halves = [(incoming, parse(incoming, Half)) for incoming in batch]
+        halves = [(incoming, parse(incoming.body, Half)) for incoming in batch]
         try:
             valid = [(incoming.queue, half, incoming.body) for incoming, half in halves if isinstance(half, Half)]
             reasons = iter(self.log.add(valid))
@@ -525,14 +539,16 @@ class Metric(Consumer):
         if self.unconfirmed or self.refused:
             return
         try:
-            self.log.forget(self.expiring)
+            if self.expiring:
+                self.log.forget(self.expiring)
+                self.expiring, self.failing = [], False
             expired = self.log.expired(time.time() - self.config.PENDING_TTL)
         except (OSError, sqlite3.Error) as error:
             self.complain(error)
             return
         self.expiring = [seq for seq, _, _ in expired]
         reason = f"its other half did not come within {self.config.PENDING_TTL:g} s"
-        self.publish(self.refusal(Incoming(queue, message, 0, 0), reason) for _, queue, message in expired)
+        self.publish(self.refusal(Incoming(queue, message, 0), reason) for _, queue, message in expired)
 
     def complain(self, error: Exception) -> None:
         if not self.failing:

@@ -3,9 +3,11 @@
 Consumes `features` ({"id": seconds, "body": [number, ...]}), publishes `y_pred` ({"id": seconds, "body": number}).
 
 Promise: a vector is acknowledged when the broker has confirmed its answer: the prediction, or the vector itself in
-`dead_letters` with the reason. A kill in between repeats the answer, which metric knows how to drop.
+`dead_letters` with the reason. A kill in between repeats the answer, which metric knows how to drop. The model runs in
+a process of its own, so that a slow vector does not cost the connection, nor a deadly one the service.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -15,12 +17,15 @@ import os
 import pickle
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import warnings
+from collections import Counter, deque
 from collections.abc import Iterable
 from functools import partial
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
 
@@ -33,10 +38,10 @@ from msgspec import Meta
 SERVICE = "model"
 RETRY = 1.0  # seconds until the next try of what the broker did not take
 TICK = 0.25  # seconds between two looks at the stop flag; a stop may take 2 s
+PATIENCE = 15.0  # seconds without a confirm that is due, after which the connection is given up
 PREFETCH = 1000  # messages that a consumer holds unacknowledged at most, and so the largest batch
-CAREFUL = 3  # returns to the queue after which a message is handled alone: it may be what kills the service
-POISON = 10  # returns to the queue after which it goes to dead_letters
 MAX_BODY = 2**20  # bytes of a message
+DEATHS = 3  # of the model's process, alone with one vector, before that is taken for the cause
 
 log = logging.getLogger(SERVICE)
 C = TypeVar("C", bound="Config")
@@ -108,7 +113,7 @@ class Client:
     def __init__(self, config: Any) -> None:
         """From here on SIGTERM and SIGINT set a flag, which `tick` looks at."""
         self.config = config
-        self.stopping = self.ready = self.outage = False
+        self.stopping = self.ready = self.outage = self.blocked = False
         self.unconfirmed: dict[int, Outgoing] = {}  # by the number under which the broker confirms them
         self.refused: list[Outgoing] = []  # by the broker, to be published again
         signal.signal(signal.SIGTERM, self.stop)
@@ -119,6 +124,8 @@ class Client:
 
     def run(self) -> None:
         for url in itertools.cycle(self.config.AMQP_URL.split(",")):
+            if self.stopping:
+                return
             try:
                 parameters = pika.URLParameters(url)
             except (ValueError, TypeError):
@@ -132,13 +139,15 @@ class Client:
             self.loop.call_later(0, self.tick)
             self.loop.start()
             self.loop.close()
-            if self.stopping:
-                return
 
     def tick(self) -> None:
         if not self.stopping:
             self.loop.call_later(TICK, self.tick)
-            if self.ready:
+            if self.blocked or not self.unconfirmed:
+                self.heard = time.monotonic()
+            if self.ready and time.monotonic() - self.heard > PATIENCE:  # a queue deleted under load can do that
+                self.disconnect("the broker confirms nothing")
+            elif self.ready:
                 self.on_tick()
         elif self.connection.is_open:
             self.connection.close()
@@ -154,13 +163,13 @@ class Client:
 
     def on_closed(self, _: object, error: BaseException) -> None:
         """The connection ended or could not be opened: end its loop, after a wait, and so begin the next."""
-        self.ready = False
+        self.ready = self.blocked = False
         causes: list[Any] = [error]
         while causes:  # pika wraps what happened in what it was doing, in three ways
             error = causes[-1]
             causes = [*error.args, *getattr(error, "exceptions", []), getattr(error, "exception", None)]
             causes = [cause for cause in causes if isinstance(cause, BaseException)]
-        if "(403)" in str(error) or "(530)" in str(error):
+        if "(403)" in str(error) or ("(530)" in str(error) and "limit" not in str(error)):
             fail(f"{self.broker} refuses us, check user, password and vhost in AMQP_URL: {error}")
         if not self.outage and not self.stopping:
             log.warning("no connection to %s: %s; trying again every second", self.broker, error)
@@ -168,12 +177,18 @@ class Client:
         self.loop.call_later(0 if self.stopping else RETRY, self.loop.stop)
 
     def on_open(self, connection: Any) -> None:
-        connection.add_on_connection_blocked_callback(
-            lambda _, frame: log.warning("the broker blocks publishing (%s), waiting", frame.method.reason)
-        )
-        connection.add_on_connection_unblocked_callback(lambda *_: log.info("the broker takes messages again"))
+        connection.add_on_connection_blocked_callback(self.on_blocked)
+        connection.add_on_connection_unblocked_callback(self.on_unblocked)
         self.undeclared = list(self.queues)
         self.open_channel()
+
+    def on_blocked(self, _: object, frame: Any) -> None:
+        self.blocked = True
+        log.warning("the broker blocks publishing (%s), waiting", frame.method.reason)
+
+    def on_unblocked(self, *_: object) -> None:
+        self.blocked = False
+        log.info("the broker takes messages again")
 
     def open_channel(self) -> None:
         self.connection.channel(on_open_callback=self.on_channel_open)
@@ -200,7 +215,7 @@ class Client:
 
     def on_ready(self) -> None:
         log.info("connected to %s", self.broker)
-        self.ready, self.outage, self.published = True, False, 0
+        self.ready, self.outage, self.published, self.heard = True, False, 0, time.monotonic()
         self.channel.confirm_delivery(self.on_confirm)
         self.channel.add_on_return_callback(lambda *_: self.disconnect("a queue is missing"))
         unconfirmed, self.unconfirmed, self.refused = [*self.unconfirmed.values(), *self.refused], {}, []
@@ -211,6 +226,7 @@ class Client:
         raise NotImplementedError
 
     def disconnect(self, reason: str) -> None:
+        self.ready = False
         if self.connection.is_open:
             self.connection.close(reply_text=reason)
 
@@ -225,6 +241,7 @@ class Client:
         """Take the confirmed messages off the list; publish the refused ones again, a little later."""
         if not self.channel.is_open:
             return  # a message that was returned, since its queue is missing, is confirmed as well
+        self.heard = time.monotonic()
         last = frame.method.delivery_tag
         tags = itertools.takewhile(last.__ge__, self.unconfirmed) if frame.method.multiple else [last]
         messages = [self.unconfirmed.pop(tag) for tag in list(tags)]
@@ -235,8 +252,8 @@ class Client:
             self.loop.call_later(RETRY, self.publish_refused)
 
     def publish_refused(self) -> None:
-        messages, self.refused = self.refused, []
         if self.channel.is_open:
+            messages, self.refused = self.refused, []
             self.publish(messages)
 
     def on_confirmed(self, messages: list[Outgoing]) -> None:
@@ -245,12 +262,11 @@ class Client:
 
 
 class Incoming(NamedTuple):
-    """A message consumed; `returns` tells how often it went back to its queue unacknowledged."""
+    """A message consumed."""
 
     queue: str
     body: bytes
     tag: int
-    returns: int
 
 
 def unique(pairs: list[tuple[str, Any]]) -> None:
@@ -259,16 +275,14 @@ def unique(pairs: list[tuple[str, Any]]) -> None:
         raise ValueError("Object has a key twice")
 
 
-def parse(incoming: Incoming, kind: type[M]) -> M | str:
+def parse(body: bytes, kind: type[M]) -> M | str:
     """The message, or the reason why it is none."""
-    if incoming.returns >= POISON:
-        return f"came back {incoming.returns} times; does it kill the service?"
-    if len(incoming.body) > MAX_BODY:
-        return f"expected at most {MAX_BODY} bytes, got {len(incoming.body)}"
+    if len(body) > MAX_BODY:
+        return f"expected at most {MAX_BODY} bytes, got {len(body)}"
     try:
-        message = msgspec.json.decode(incoming.body, type=kind)
-        if incoming.body.count(b'"') > 4:  # more than the two keys: the rest is looked at as well
-            json.loads(incoming.body, object_pairs_hook=unique)
+        message = msgspec.json.decode(body, type=kind)
+        if body.count(b'"') > 4:  # more than the two keys: the rest is looked at as well
+            json.loads(body, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         return str(error)
     return message
@@ -288,23 +302,15 @@ class Consumer(Client):
         self.unsettled: dict[int, None] = {}  # delivery tags, in order
         self.delivered = self.acknowledged = 0
         self.channel.add_on_cancel_callback(lambda _: self.disconnect("a queue was deleted"))
-        self.careful = {self.consume(queue, 1) for queue in self.sources}
+        self.channel.basic_qos(prefetch_count=PREFETCH)
+        for queue in self.sources:
+            self.channel.basic_consume(queue, partial(self.on_message, queue))
 
-    def consume(self, queue: str, prefetch: int) -> str:
-        self.channel.basic_qos(prefetch_count=prefetch)
-        return str(self.channel.basic_consume(queue, partial(self.on_message, queue)))
-
-    def on_message(self, queue: str, channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        """Add it to the batch. One at a time until a message comes that nobody died of."""
-        count = (properties.headers or {}).get("x-delivery-count")  # the broker's, or whatever a producer wrote
-        returns = count if isinstance(count, int) else 0
-        if method.consumer_tag in self.careful and returns < CAREFUL:
-            self.careful.discard(method.consumer_tag)
-            channel.basic_cancel(method.consumer_tag)
-            self.consume(queue, PREFETCH)
+    def on_message(self, queue: str, _: object, method: Any, properties: object, body: bytes) -> None:
+        """Collect what arrives in one go."""
         self.delivered = method.delivery_tag
         self.unsettled[self.delivered] = None
-        self.batch.append(Incoming(queue, body, self.delivered, returns))
+        self.batch.append(Incoming(queue, body, self.delivered))
         if len(self.batch) == 1:
             self.loop.call_later(0, self.flush)
 
@@ -318,6 +324,7 @@ class Consumer(Client):
 
     def refusal(self, incoming: Incoming, reason: str) -> Outgoing:
         """The message's own bytes, for a person to look at in `dead_letters`."""
+        reason = reason[:500].encode(errors="replace").decode()  # a header takes no more than a frame, and only UTF-8
         log.warning("refused a message of %s: %s", incoming.queue, reason)
         headers = {"reason": reason, "queue": incoming.queue, "service": SERVICE}
         return Outgoing("dead_letters", incoming.body, incoming.tag, headers)
@@ -339,17 +346,17 @@ class BadModelError(Exception):
 class Regressor:
     """A fitted scikit-learn regressor or pipeline, read from a pickle; raises BadModelError."""
 
-    def __init__(self, path: str, sha256: str | None) -> None:
+    def __init__(self, config: Config) -> None:
         from sklearn.exceptions import InconsistentVersionWarning
 
-        hint = "model/src/train.py makes one that fits"
+        path, hint = config.MODEL_PATH, "model/src/train.py makes one that fits"
         try:
             pickled = Path(path).read_bytes()
         except OSError as error:
             raise BadModelError(f"MODEL_PATH={path!r}: {error.strerror}; {hint}") from error
         digest = hashlib.sha256(pickled).hexdigest()
-        if sha256 and digest != sha256.lower():
-            raise BadModelError(f"MODEL_SHA256={sha256!r}: {path} has {digest}; it is not loaded")
+        if config.MODEL_SHA256 and digest != config.MODEL_SHA256.lower():
+            raise BadModelError(f"MODEL_SHA256={config.MODEL_SHA256!r}: {path} has {digest}; it is not loaded")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", InconsistentVersionWarning)
@@ -360,11 +367,11 @@ class Regressor:
         if not hasattr(self.model, "predict"):
             raise BadModelError(f"MODEL_PATH={path!r}: a {kind} has no predict; {hint}")
         if np.asarray(getattr(self.model, "classes_", 0)).dtype.kind not in "biuf":
-            raise BadModelError(
-                f"MODEL_PATH={path!r}: this {kind} answers with {self.model.classes_}, not with numbers"
-            )
+            raise BadModelError(f"MODEL_PATH={path!r}: this {kind} answers {self.model.classes_}, not numbers")
         self.n_features: int | None = getattr(self.model, "n_features_in_", None)
         self.names: Any = getattr(self.model, "feature_names_in_", None)  # where it was fitted on named columns
+        if config.DATASET:
+            self.check_columns(config.DATASET, config.TARGET)
 
     def check_columns(self, dataset: str, target: str) -> None:
         try:
@@ -377,23 +384,66 @@ class Regressor:
             what = f"{self.n_features} features" if self.names is None else f"the columns {', '.join(fitted)}"
             raise BadModelError(f"DATASET={dataset!r}: the model was fitted on {what}, not on {', '.join(columns)}")
 
-    def check(self, vector: Vector) -> Vector | str:
-        if self.n_features in (None, len(vector.body)):
-            return vector
-        return f"expected {self.n_features} features, got {len(vector.body)}"
-
     def predict(self, vectors: list[list[float]]) -> list[float | str]:
         """One prediction for each of n vectors of d features, or the reason why there is none."""
-        if not vectors:
-            return []
         try:
             X = np.array(vectors) if self.names is None else pd.DataFrame(vectors, columns=self.names)
             predictions = np.asarray(self.model.predict(X), float).reshape(len(vectors)).tolist()
         except Exception as error:  # one bad vector fails the whole batch: find it
             if len(vectors) == 1:
                 return [f"the model failed: {error}"]
-            return [prediction for vector in vectors for prediction in self.predict([vector])]
+            middle = len(vectors) // 2
+            return self.predict(vectors[:middle]) + self.predict(vectors[middle:])
         return [y if math.isfinite(y) else f"the model answered {y}" for y in predictions]
+
+    def answer(self, bodies: list[bytes]) -> list[bytes | str]:
+        """For each message of `features` the one for `y_pred`, or the reason why there is none."""
+        answers: list[Any] = [parse(body, Vector) for body in bodies]
+        for i, vector in enumerate(answers):
+            if isinstance(vector, Vector) and self.n_features not in (None, len(vector.body)):
+                answers[i] = f"expected {self.n_features} features, got {len(vector.body)}"
+        valid = [i for i, vector in enumerate(answers) if isinstance(vector, Vector)]
+        predictions = self.predict([answers[i].body for i in valid]) if valid else []
+        for i, y in zip(valid, predictions, strict=True):
+            answers[i] = y if isinstance(y, str) else msgspec.json.encode(Prediction(answers[i].id, y))
+        return answers
+
+
+def serve(config: Config, connection: Connection) -> None:
+    """What the worker does: say that the model is loaded ("") or why not, then answer batches until the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    try:
+        regressor = Regressor(config)
+    except BadModelError as error:
+        connection.send(str(error))
+        return
+    connection.send("")
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            connection.send(regressor.answer(connection.recv()))
+
+
+class Worker:
+    """A process that holds the model: a vector may kill it, or keep it busy, without harm to the connection."""
+
+    def __init__(self) -> None:
+        self.connection, other = Pipe()
+        command = [sys.executable, __file__, str(other.fileno())]
+        self.process = subprocess.Popen(command, pass_fds=[other.fileno()])
+        self.ready = False
+        other.close()
+
+    def receive(self) -> Any:
+        """What it says next, None if it is dead."""
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            return None
+
+    def kill(self) -> None:
+        self.connection.close()
+        self.process.kill()
+        self.process.wait()
 
 
 def identify(path: str) -> tuple[int, ...]:
@@ -411,46 +461,109 @@ class Model(Consumer):
     queues = ("features", "y_pred", "dead_letters")
     sources = ("features",)
 
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.loaded = self.seen = identify(config.MODEL_PATH)
-        try:
-            self.regressor = Regressor(config.MODEL_PATH, config.MODEL_SHA256)
-            if config.DATASET:
-                self.regressor.check_columns(config.DATASET, config.TARGET)
-        except BadModelError as error:
-            fail(str(error))
+    def run(self) -> None:
+        """Load the model before anything is consumed."""
+        self.loaded = self.seen = identify(self.config.MODEL_PATH)
+        self.worker, self.candidate = Worker(), None  # type: Worker, Worker | None
+        self.asked: list[Incoming] = []
+        while not self.stopping and not self.worker.connection.poll(TICK):
+            pass
+        if not self.stopping:
+            self.on_answer()
+        super().run()
+        self.worker.kill()
 
-    def on_tick(self) -> None:
-        """Take a new model when its file has been replaced and has stayed the same since the last look."""
-        super().on_tick()
-        seen, self.seen = self.seen, identify(self.config.MODEL_PATH)
-        if self.seen == seen != self.loaded:
-            self.loaded = seen
-            try:
-                self.regressor = Regressor(self.config.MODEL_PATH, self.config.MODEL_SHA256)
-                log.info("took the new model in %s", self.config.MODEL_PATH)
-            except BadModelError as error:
-                log.error("%s; the old model goes on", error)
+    def start(self, unconfirmed: list[Outgoing]) -> None:
+        super().start(unconfirmed)
+        self.pending: list[Incoming] = []
+        self.suspects: deque[Incoming] = deque()
+        self.deaths: Counter[int] = Counter()
+        if self.asked:  # by the last connection; it comes again
+            self.worker.kill()
+            self.worker, self.asked = Worker(), []
+        self.loop.add_handler(self.worker.connection.fileno(), self.on_answer, self.loop.READ)
 
     def on_batch(self, batch: list[Incoming]) -> None:
-        parsed = [parse(incoming, Vector) for incoming in batch]
-        vectors = [self.regressor.check(vector) if isinstance(vector, Vector) else vector for vector in parsed]
-        answers = iter(self.regressor.predict([vector.body for vector in vectors if isinstance(vector, Vector)]))
-        for incoming, vector in zip(batch, vectors, strict=True):
-            answer = next(answers) if isinstance(vector, Vector) else vector
-            if isinstance(vector, Vector) and isinstance(answer, float):
-                body = msgspec.json.encode(Prediction(vector.id, answer))
-                self.publish([Outgoing("y_pred", body, incoming.tag)])
+        self.pending += batch
+        self.ask()
+
+    def ask(self) -> None:
+        """Give the worker what has arrived, if it has nothing to do."""
+        if self.asked:
+            return
+        self.take_candidate()
+        if self.suspects:
+            self.asked = [self.suspects.popleft()]
+        else:
+            self.asked, self.pending = self.pending[:PREFETCH], self.pending[PREFETCH:]
+        if self.asked:
+            with contextlib.suppress(OSError):  # it died just now: on_answer hears of it as well
+                self.worker.connection.send([incoming.body for incoming in self.asked])
+
+    def on_answer(self, *_: object) -> None:
+        answers = self.worker.receive()
+        if answers == "":
+            self.worker.ready = True
+            return
+        if not self.worker.ready:
+            fail(answers or f"MODEL_PATH={self.config.MODEL_PATH!r}: the process that loads it dies")
+        asked, self.asked = self.asked, []
+        if answers is None:
+            self.on_death(asked)
+        elif self.channel.is_open:
+            self.publish(
+                self.refusal(incoming, answer) if isinstance(answer, str) else Outgoing("y_pred", answer, incoming.tag)
+                for incoming, answer in zip(asked, answers, strict=True)
+            )
+        self.ask()
+
+    def on_death(self, asked: list[Incoming]) -> None:
+        """Try again what the worker died of, one by one; refuse what it dies of alone, and not just by chance."""
+        log.error("the model's process died (exit code %s), starting it again", self.worker.process.wait())
+        self.use(Worker())
+        if len(asked) == 1:
+            self.deaths[asked[0].tag] += 1
+        if len(asked) == 1 and self.deaths[asked[0].tag] == DEATHS and self.channel.is_open:
+            self.publish([self.refusal(asked[0], f"the model's process died of it {DEATHS} times")])
+        else:
+            self.suspects.extendleft(reversed(asked))
+
+    def use(self, worker: Worker) -> None:
+        self.loop.remove_handler(self.worker.connection.fileno())
+        self.worker.kill()
+        self.worker = worker
+        self.loop.add_handler(worker.connection.fileno(), self.on_answer, self.loop.READ)
+
+    def on_tick(self) -> None:
+        """Load a new model beside the old one when its file was replaced and has not changed since the last look."""
+        super().on_tick()
+        seen, self.seen = self.seen, identify(self.config.MODEL_PATH)
+        if self.seen == seen != self.loaded and not self.candidate:
+            self.loaded, self.candidate = seen, Worker()
+        self.ask()
+
+    def take_candidate(self) -> None:
+        if self.candidate and self.candidate.connection.poll():
+            candidate, self.candidate = self.candidate, None
+            reason = candidate.receive()
+            if reason == "":
+                candidate.ready = True
+                self.use(candidate)
+                log.info("took the new model in %s", self.config.MODEL_PATH)
             else:
-                self.publish([self.refusal(incoming, str(answer))])
+                candidate.kill()
+                log.error("%s; the old model goes on", reason or "the process that loads the new model dies")
 
     def on_confirmed(self, messages: list[Outgoing]) -> None:
         self.settle(message.source for message in messages)
 
 
 def main() -> None:
-    Model(configure(Config)).run()
+    config = configure(Config)
+    if len(sys.argv) > 1:
+        serve(config, Connection(int(sys.argv[1])))
+    else:
+        Model(config).run()
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def test_a_csv_taken_away_or_emptied_is_begun_anew(logs: Path, running: bool) ->
     for i, take_away in enumerate(ways):
         add(log, *pairs(3, 10 * i))
         if not running:
-            log.close()
+            log.db.close()
         take_away()
         if not running:
             log = Log(logs)
@@ -133,6 +133,56 @@ def test_a_file_that_is_not_ours_is_moved_aside_whole(
     assert aside.read_bytes() == foreign
     assert len(rows(logs)) == 2
     assert aside.name in caplog.text
+
+
+@pytest.mark.parametrize("rows_cut", [1, 2, 4])
+def test_a_csv_cut_after_a_clean_end_is_completed(logs: Path, rows_cut: int) -> None:
+    log = Log(logs)
+    for i in range(4):
+        add(log, *pairs(1, i))
+    log.db.close()
+    path = logs / "metric_log.csv"
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[: 5 - rows_cut]) + lines[5 - rows_cut][:4])
+    log = Log(logs)
+    add(log, *pairs(1, 9))
+    log.db.close()
+    assert path.read_bytes().startswith(whole)
+    assert [row[0] for row in rows(logs)] == [0, 1, 2, 3, 9]
+
+
+@pytest.mark.parametrize("added", [b"1.0,made,up,line\n", b"1.0,%r,%r,0.0\n" % (1 / 7, 1 / 7), b"x" * 9000 + b"\n"])
+@pytest.mark.parametrize("running", [True, False])
+def test_a_line_added_by_hand_repeats_nothing(logs: Path, added: bytes, running: bool) -> None:
+    log = Log(logs)
+    add(log, *pairs(3))
+    if not running:
+        log.db.close()  # as if killed
+    with (logs / "metric_log.csv").open("ab") as file:
+        file.write(added)
+    if not running:
+        log = Log(logs)
+    add(log, *pairs(1, 5))
+    log.db.close()
+    lines = (logs / "metric_log.csv").read_bytes().splitlines(keepends=True)
+    assert lines[4] == added
+    assert [line.split(b",")[0] for line in lines[1:4] + lines[5:]] == [b"0.0", b"1.0", b"2.0", b"5.0"]
+
+
+def test_a_folder_that_cannot_be_written_for_a_while_costs_no_descriptor(log: Log, logs: Path) -> None:
+    add(log, *pairs(1))
+    path = logs / "metric_log.csv"
+    path.rename(logs / "elsewhere.csv")
+    path.mkdir()
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        with pytest.raises(IsADirectoryError):
+            add(log, *pairs(1, 1))
+    assert len(os.listdir("/proc/self/fd")) <= len(before)
+    path.rmdir()
+    add(log, *pairs(1, 1))
+    assert [row[0] for row in rows(logs)] == [1]
 
 
 def test_lines_that_somebody_added_stay_and_nothing_is_written_twice(logs: Path) -> None:
@@ -168,8 +218,10 @@ def test_a_half_that_waited_too_long_comes_out_with_its_own_bytes(log: Log, monk
     ((seq, queue, message),) = log.expired(1500.0)
     assert (queue, message) == ("y_true", b"y_true 1.0 2.0")
     assert log.expired(1500.0) == [(seq, queue, message)]  # until told to forget it
+    add(log, ("y_pred", 1.0, 2.0), ("y_true", 3.0, 4.0))  # the other half comes all the same, and a new one after it
     log.forget([seq])
     assert log.expired(1500.0) == []
+    assert [queue for _, queue, _ in log.expired(2500.0)] == ["y_pred", "y_true"]
 
 
 def test_a_second_log_on_the_folder_is_kept_out(log: Log, logs: Path) -> None:

@@ -1,22 +1,21 @@
 """Predicting, without a broker."""
 
 import json
-import math
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.datasets import load_diabetes
 from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LinearRegression
 
-import model
 from harness import ROOT
-from model import BadModelError, Incoming, Regressor, Vector, parse
+from model import BadModelError, Config, Regressor, Vector, parse
 
 
 class Reciprocal:
@@ -37,7 +36,7 @@ class Reciprocal:
 def regressor(tmp_path: Path, fitted: object) -> Regressor:
     path = tmp_path / "some.pkl"
     path.write_bytes(pickle.dumps(fitted))
-    return Regressor(str(path), None)
+    return Regressor(Config(MODEL_PATH=str(path)))
 
 
 def test_one_bad_vector_does_not_spoil_its_batch(tmp_path: Path) -> None:
@@ -50,20 +49,21 @@ def test_one_bad_vector_does_not_spoil_its_batch(tmp_path: Path) -> None:
 
 def test_a_batch_is_one_call(tmp_path: Path) -> None:
     counted = regressor(tmp_path, Reciprocal())
-    counted.predict([[float(i)] for i in range(1, 500)])
+    bodies = [json.dumps({"id": i, "body": [i]}).encode() for i in range(1, 500)]
+    assert json.loads(counted.answer(bodies)[1]) == {"id": 2, "body": 0.5}
     assert counted.model.calls == 1
-    assert counted.predict([]) == []
+    assert counted.answer([b"bad", b""])[0].startswith("JSON is malformed")  # and the model is not asked
+    assert counted.model.calls == 1
 
 
 def test_the_number_of_features_is_checked() -> None:
-    diabetes = Regressor(str(ROOT / "model/src/myfile.pkl"), None)
-    assert diabetes.check(Vector(1.0, [0.0] * 9)) == "expected 10 features, got 9"
-    assert diabetes.check(vector := Vector(1.0, [0.0] * 10)) is vector
+    (reason,) = Regressor(Config()).answer([json.dumps({"id": 1, "body": [0.0] * 9}).encode()])
+    assert reason == "expected 10 features, got 9"
 
 
 def test_the_committed_model_loads_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
     X, y = load_diabetes(return_X_y=True)
-    answers = np.array(Regressor(str(ROOT / "model/src/myfile.pkl"), None).predict(X[::4].tolist()), float)
+    answers = np.array(Regressor(Config()).predict(X[::4].tolist()), float)
     assert not recwarn.list
     assert np.abs(answers - y[::4]).mean() == pytest.approx(49.56, abs=0.01)
 
@@ -78,7 +78,7 @@ def test_the_committed_model_loads_without_a_warning(recwarn: pytest.WarningsRec
         (
             pickle.dumps(DummyClassifier().fit([[0], [1]], ["yes", "no"])),
             None,
-            "answers with .*no.*yes.*, not with numbers",
+            "answers .*no.*yes.*, not numbers",
         ),
         (b"cos\nsystem\n(S'echo pwned'\ntR.", "0" * 64, "it is not loaded"),
         ((ROOT / "model/src/myfile.pkl").read_bytes().replace(b"1.9.1", b"1.8.9"), None, "train.py makes one"),
@@ -91,34 +91,34 @@ def test_a_bad_model_is_refused(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(BadModelError, match=message):
-        Regressor(str(path), sha256)
+        Regressor(Config(MODEL_PATH=str(path), MODEL_SHA256=sha256))
     assert capfd.readouterr() == ("", "")  # what it would print was not run
 
 
 @pytest.mark.parametrize(
-    ("header", "target", "message"),
+    ("named", "header", "target", "message"),
     [
-        ("age,sex,bmi,bp,s1,s2,s3,s4,s5,s6,target", "", ""),
-        ("target,age,sex,bmi,bp,s1,s2,s3,s4,s5,s6", "target", ""),
-        ("age,sex,bmi,bp,s1,s2,s3,s4,s5,target", "", "fitted on the columns age, .*, s6, not on age, .*, s5"),
-        ("sex,age,bmi,bp,s1,s2,s3,s4,s5,s6,target", "", "not on sex, age"),
+        (True, "a,b,y", "", ""),
+        (True, "y,a,b", "y", ""),
+        (True, "a,y", "", "fitted on the columns a, b, not on a"),
+        (True, "b,a,y", "", "fitted on the columns a, b, not on b, a"),
+        (False, "b,a,y", "", ""),
+        (False, "a,b,c,y", "", "fitted on 2 features, not on a, b, c"),
     ],
 )
 def test_the_columns_of_the_dataset_must_be_those_of_the_model(
-    tmp_path: Path, header: str, target: str, message: str
+    tmp_path: Path, named: bool, header: str, target: str, message: str
 ) -> None:
-    path = tmp_path / "some.csv"
-    path.write_text(header + "\n")
-    diabetes = Regressor(str(ROOT / "model/src/myfile.pkl"), None)
+    dataset, path = tmp_path / "some.csv", tmp_path / "some.pkl"
+    dataset.write_text(header + "\n")
+    X = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 5.0]})
+    path.write_bytes(pickle.dumps(LinearRegression().fit(X if named else X.to_numpy(), [1.0, 2.0])))
+    config = Config(MODEL_PATH=str(path), DATASET=str(dataset), TARGET=target)
     if not message:
-        diabetes.check_columns(str(path), target)
+        assert Regressor(config).predict([[1.0, 3.0]]) == [pytest.approx(1)]
     else:
         with pytest.raises(BadModelError, match=message):
-            diabetes.check_columns(str(path), target)
-
-
-def incoming(body: bytes, returns: int = 0) -> Incoming:
-    return Incoming("features", body, 1, returns)
+            Regressor(config)
 
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -127,7 +127,7 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 @given(id=st.floats(-(2**53), 2**53, exclude_min=True, exclude_max=True), body=st.lists(numbers), extra=st.text())
 def test_whatever_json_makes_of_a_valid_message_is_taken(id: float, body: list[float], extra: str) -> None:
     for text in (json.dumps({"extra": {extra: [extra]}, "body": body, "id": id}), json.dumps({"id": id, "body": body})):
-        message = parse(incoming(text.encode()), Vector)
+        message = parse(text.encode(), Vector)
         assert isinstance(message, Vector), message
         assert (message.id, message.body) == (id, body)
 
@@ -136,7 +136,7 @@ def test_whatever_json_makes_of_a_valid_message_is_taken(id: float, body: list[f
     st.binary() | st.text().map(str.encode) | st.builds(json.dumps, st.dictionaries(st.text(), numbers)).map(str.encode)
 )
 def test_no_bytes_make_parse_raise(body: bytes) -> None:
-    assert isinstance(parse(incoming(body), Vector), str | Vector)
+    assert isinstance(parse(body, Vector), str | Vector)
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,4 @@ def test_no_bytes_make_parse_raise(body: bytes) -> None:
     ],
 )
 def test_a_refused_message_gets_a_reason(body: bytes, reason: str) -> None:
-    assert reason in str(parse(incoming(body), Vector))
-
-
-def test_what_came_back_too_often_is_refused() -> None:
-    body = b'{"id":1,"body":[1]}'
-    assert isinstance(parse(incoming(body, model.POISON - 1), Vector), Vector)
-    refused: Any = parse(incoming(body, model.POISON), Vector)
-    assert "came back 10 times" in refused
-    assert not math.isnan(model.POISON)
+    assert reason in str(parse(body, Vector))

@@ -22,7 +22,7 @@ CONFIGS: dict[str, type[msgspec.Struct]] = {
 
 def variables() -> dict[str, tuple[str, str]]:
     """The table: variable -> services, default."""
-    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| ([a-z, ]+) \| (.*?) \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| ([a-z, ]+) \| ?(.*?) \|", README, re.MULTILINE)
     return {name: (services, default.strip("`")) for name, services, default in rows}
 
 
