@@ -22,8 +22,8 @@ CONFIGS: dict[str, type[msgspec.Struct]] = {
 
 def variables() -> dict[str, tuple[str, str]]:
     """The table: variable -> services, default."""
-    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| ([a-z, ]+) \| ?(.*?) \|", README, re.MULTILINE)
-    return {name: (services, default.strip("`")) for name, services, default in rows}
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| ([a-z, ]+) \|(.*?)\|", README, re.MULTILINE)
+    return {name: (services, default.strip(" `")) for name, services, default in rows}
 
 
 def test_every_variable_is_in_the_table_with_its_default() -> None:
