@@ -80,4 +80,3 @@ def stack(request: pytest.FixtureRequest, new_stack: Any) -> Iterator[Stack]:
     eventually(stack.rows, "the first row", 60)
     print(f"\nfirst row {time.monotonic() - started:.1f} s after up (Compose {request.param})")
     yield stack
-    stack.compose("down", "--volumes")

@@ -171,8 +171,9 @@ def test_down_leaves_nothing_but_the_data(stack: Stack) -> None:
     assert not stack.left("container")
     assert not stack.left("network")
     assert stack.left("volume"), "what waits in the broker is kept"
-    stack.compose("down", "--volumes")
+    stack.compose("down", "--volumes", "--rmi", "local")
     assert not stack.left("volume")
+    assert not run("docker", "image", "ls", "--quiet", "--filter", f"reference={stack.project}*")
 
 
 def test_make_up_make_down(new_stack: Any, generations: dict[str, list[str]]) -> None:
