@@ -71,7 +71,7 @@ def new_stack(base_images: dict[str, str], generations: dict[str, list[str]]) ->
 
 
 @pytest.fixture(scope="module", params=["1", "2"], ids=["compose1", "compose2"])
-def stack(request: pytest.FixtureRequest, new_stack: Any) -> Iterator[Stack]:
+def stack(request: pytest.FixtureRequest, new_stack: Any) -> Stack:
     """A running stack; under the first generation root owns logs/, under the second an ordinary user."""
     stack: Stack = new_stack(request.param, owner=0 if request.param == "1" else ORDINARY_USER)
     stack.compose("build")
@@ -79,4 +79,4 @@ def stack(request: pytest.FixtureRequest, new_stack: Any) -> Iterator[Stack]:
     stack.compose("up", "-d")
     eventually(stack.rows, "the first row", 60)
     print(f"\nfirst row {time.monotonic() - started:.1f} s after up (Compose {request.param})")
-    yield stack
+    return stack

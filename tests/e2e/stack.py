@@ -44,7 +44,7 @@ class Stack:
     def __init__(self, compose: list[str], folder: Path, environment: dict[str, str], owner: int) -> None:
         self.project, self.folder, self.logs = folder.name, folder, folder / "logs"
         self.amqp_port, self.management_port = free_port(), free_port()
-        self._command = [*compose, "--project-name", self.project]
+        self._command = compose
         self.environment = {k: os.environ[k] for k in ("PATH", "HOME", "DOCKER_HOST") if k in os.environ} | environment
         self.environment |= {"AMQP_PORT": str(self.amqp_port), "MANAGEMENT_PORT": str(self.management_port)}
         self.environment |= {"INTERVAL": "1", "PLOT_INTERVAL": "1", "COMPOSE_PROJECT_NAME": self.project}
