@@ -1,0 +1,393 @@
+"""What `make bench` runs: how fast the pipeline is beside other ways to write it, and how flat it stays as it grows.
+
+    python benchmarks/bench.py [--quick] [--url amqp://…] [--output benchmarks/results]
+
+Everything is measured in one run, in turn and in several rounds, since only what was measured side by side can be
+compared. Writes OUTPUT.md and OUTPUT.png; with --quick, whose numbers are too rough to keep, it only prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import pickle
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pika
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT / "local"), str(ROOT / "metric" / "src")]
+import metric  # noqa: E402
+from local import Broker  # noqa: E402
+
+QUEUES = ("features", "y_true", "y_pred", "dead_letters")
+DEADLINE = 120.0  # seconds for any one run
+MODEL = ROOT / "model" / "src" / "myfile.pkl"
+FORMS = {  # name: samples a round
+    "safe, per message": 1500,
+    "exercise": 6000,
+    "this pipeline": 40_000,
+    "ceiling": 60_000,
+}
+SCRIPTS = {"safe, per message": "per_message.py", "exercise": "exercise.py", "ceiling": "ceiling.py"}
+
+
+class Process:
+    """A process, its log, and what it prints."""
+
+    def __init__(self, folder: Path, *command: object, **env: object) -> None:
+        self.log = Path(tempfile.mkstemp(".log", dir=folder)[1])
+        with self.log.open("wb") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, *map(str, command)],
+                env={"TMPDIR": str(folder), "PATH": os.environ["PATH"]} | {k: str(v) for k, v in env.items()},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def wait_for(self, text: str) -> None:
+        wait(lambda: text in self.log.read_text() or self.popen.poll() is not None)
+        if text not in self.log.read_text():
+            raise SystemExit(f"{self.popen.args!r} ended:\n{self.log.read_text()}")
+
+    def numbers(self) -> list[float]:
+        """The numbers on the next line that it prints."""
+        return [float(word) for word in self.popen.stdout.readline().split()]  # type: ignore[union-attr]
+
+    def peak(self) -> float:
+        """Resident memory at its highest, in MB, with that of the processes which it started."""
+        children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text().split()
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in (self.popen.pid, *children)]
+        return sum(int(text.split("VmHWM:")[1].split()[0]) for text in texts) / 1000
+
+    def end(self) -> None:
+        self.popen.send_signal(signal.SIGCONT)
+        self.popen.terminate()
+        self.popen.communicate()
+
+
+class Run(NamedTuple):
+    """One run of the pipeline, or of another form of it."""
+
+    rate: float  # samples/s, from the first row in the CSV to the last
+    delays: list[float]  # seconds from each sample's id to its row
+    peaks: dict[str, float]  # MB
+    connected: float  # seconds from metric's start
+
+
+class Bench:
+    """Starts processes against one broker, and clears up after each measurement."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self.folder = url, folder
+        self.processes: list[Process] = []
+        self.channel: Any = pika.BlockingConnection(pika.URLParameters(f"{url}?heartbeat=0")).channel()
+
+    def start(self, *command: object, **env: object) -> Process:
+        self.processes.append(Process(self.folder, *command, AMQP_URL=self.url, **env))
+        return self.processes[-1]
+
+    def clear(self) -> None:
+        while self.processes:
+            self.processes.pop().end()
+        for queue in QUEUES:
+            self.channel.queue_delete(queue)
+
+    def run(self, form: str, count: int, logs: Path | None = None, pause: float = 0.01, **env: object) -> Run:
+        """Run all services of a form until so many samples have a row; without plot in a folder that is given."""
+        names = ["metric", "model", "features"] if form in SCRIPTS or logs else ["metric", "model", "plot", "features"]
+        logs = logs or Path(tempfile.mkdtemp(dir=self.folder))
+        env |= {"COUNT": count, "SEED": 1, "LOGS_DIR": logs, "MODEL_PATH": MODEL}
+        services, connected = {}, 0.0
+        csv = logs / "metric_log.csv"
+        before = csv.stat().st_size if csv.exists() else 0
+        for name in names:
+            start = time.perf_counter()
+            command = (HERE / SCRIPTS[form], name) if form in SCRIPTS else (ROOT / name / "src" / f"{name}.py",)
+            services[name] = self.start(*command, **({"INTERVAL": 0} | env))
+            if name in ("metric", "model"):
+                services[name].wait_for("connected")
+            connected = connected or time.perf_counter() - start
+        if form == "ceiling":
+            return Run(services["metric"].numbers()[0], [], {}, connected)
+        seen = list(itertools.islice(arrivals(csv, before, pause), count))
+        times = [now for now, _ in seen]
+        rate = (count - times.count(times[0])) / (times[-1] - times[0])
+        peaks = {name: service.peak() for name, service in services.items() if service.popen.poll() is None}
+        return Run(rate, [now - id for now, id in seen], peaks, connected)
+
+    def predictions(self, script: Path, forest: Path, processes: int, count: int) -> float:
+        """Predictions/s of a heavy model, from a queue that is full when it begins."""
+        models = [self.start(script, MODEL_PATH=forest) for _ in range(processes)]
+        for model in models:
+            model.wait_for("connected")
+            model.popen.send_signal(signal.SIGSTOP)
+        features = self.start(ROOT / "features/src/features.py", INTERVAL=0, COUNT=count, SEED=1)
+        features.popen.wait(DEADLINE)
+        start = time.perf_counter()
+        for model in models:
+            model.popen.send_signal(signal.SIGCONT)
+        wait(lambda: self.channel.queue_declare("y_pred", passive=True).method.message_count >= count, 0.02)
+        return count / (time.perf_counter() - start)
+
+
+def wait(condition: Callable[[], object], pause: float = 0.005) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        if time.monotonic() > end:
+            raise SystemExit(f"a run did not end within {DEADLINE:g} s")
+        time.sleep(pause)
+
+
+def arrivals(csv: Path, offset: int, pause: float) -> Iterator[tuple[float, float]]:
+    """Yield each new row of the CSV: the time at which it was seen, and its id."""
+    wait(csv.exists)
+    with csv.open("rb") as file:
+        file.seek(offset)
+        rest = b""
+        while True:
+            wait(lambda: csv.stat().st_size > file.tell(), pause)
+            now = time.time()
+            *lines, rest = (rest + file.read()).split(b"\n")
+            yield from ((now, float(line.split(b",")[0])) for line in lines if not line.startswith(b"id"))
+
+
+def write_rows(csv: Path, rows: int, end: bytes = b"") -> None:
+    """A log of so many rows, the same hundred thousand again and again, and what is to stand at its end."""
+    block = min(rows, 100_000)
+    random = np.random.default_rng(0)
+    y_true, y_pred = random.normal(150, 50, (2, block)).tolist()
+    text = b"".join(metric.line(1.6e9 + i, *pair) for i, pair in enumerate(zip(y_true, y_pred, strict=True)))
+    with csv.open("wb") as file:
+        file.write(metric.HEADER)
+        for _ in range(rows // block):
+            file.write(text)
+        file.write(end)
+
+
+def write_state(folder: Path, queues: tuple[str, ...], first: float, count: int) -> None:
+    """Let metric itself log these halves."""
+    log = metric.Log(folder)
+    message = b'{"id": 1699541234.567123, "body": 152.13348416289594}'
+    for start in range(0, count, 10_000):
+        ids = [first + i for i in range(start, start + 10_000)]
+        log.add((queue, metric.Half(id=id, body=150.0), message) for id in ids for queue in queues)
+    log.db.close()
+
+
+def machine(bench: Bench, folder: Path) -> str:
+    cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    broker = bench.channel.connection._impl.server_properties["version"]
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    place = max((m for m in mounts if folder.is_relative_to(m[1])), key=lambda m: len(m[1]))
+    with tempfile.TemporaryFile(dir=folder) as file:
+        syncs = []
+        for _ in range(50):
+            file.write(b"x" * 100)
+            file.flush()
+            start = time.perf_counter()
+            os.fsync(file.fileno())
+            syncs.append(time.perf_counter() - start)
+    return (
+        f"{cpu.split(':')[1].strip()}, {os.cpu_count()} cores; Linux {platform.release()}; {place[2]}, "
+        f"{1000 * statistics.median(syncs):.2f} ms an fsync; RabbitMQ {broker}; Python {platform.python_version()}; "
+        f"pika {pika.__version__}"
+    )
+
+
+class Report:
+    """What was measured: lines for the table, targets, and numbers for the chart."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str]] = []
+        self.targets: list[tuple[str, str, bool]] = []
+
+    def add(self, what: str, measured: str) -> None:
+        self.rows.append((what, measured))
+        print(f"    {what}: {measured}", flush=True)
+
+    def target(self, what: str, value: float, bound: float, form: str, at_least: bool = False) -> None:
+        met = value >= bound if at_least else value <= bound
+        sign = "≥" if at_least else "≤"
+        self.targets.append((f"{what} {sign} {form.format(bound)}", form.format(value), met))
+
+    def text(self, machine: str) -> str:
+        lines = ["# Benchmarks", "", f"Written by `make bench` on {time.strftime('%Y-%m-%d')}. {machine}.", ""]
+        lines += ["![The throughput, beside other ways to write it](results.png)", ""]
+        lines += ["| target | measured | |", "|---|---|---|"]
+        lines += [f"| {what} | {value} | {'met' if met else '**missed**'} |" for what, value, met in self.targets]
+        lines += ["", "| what | measured |", "|---|---|", *(f"| {what} | {value} |" for what, value in self.rows), ""]
+        return "\n".join(lines)
+
+
+def throughput(bench: Bench, report: Report, rounds: int, share: float) -> dict[str, list[float]]:
+    print("throughput, samples/s:", ", ".join(FORMS))
+    rates: dict[str, list[float]] = {form: [] for form in FORMS}
+    peaks: dict[str, float] = {}
+    for number in range(rounds):
+        for form, count in FORMS.items():
+            run = bench.run(form, int(count * share))
+            bench.clear()
+            rates[form].append(run.rate)
+            if form == "this pipeline":
+                peaks = {name: max(peak, peaks.get(name, 0)) for name, peak in run.peaks.items()}
+        print(f"    round {number + 1} of {rounds}: ", *(f"{rate[-1]:,.0f}" for rate in rates.values()), flush=True)
+    ours = rates["this pipeline"]
+    for form, least in ("safe, per message", 15), ("exercise", 2), ("ceiling", 0.42):
+        ratio = statistics.median(a / b for a, b in zip(ours, rates[form], strict=True))
+        report.target(f"this pipeline / {form}", ratio, least, "{:.2f}", at_least=True)
+    for form, values in rates.items():
+        spread = f"{statistics.median(values):,.0f} samples/s ({min(values):,.0f} to {max(values):,.0f})"
+        report.add(f"throughput: {form}", spread)
+    report.add("memory at most", ", ".join(f"{name} {peak:.0f} MB" for name, peak in peaks.items()))
+    return rates
+
+
+def latency(bench: Bench, report: Report, count: int) -> None:
+    print("latency from publish to row, at 50 samples/s")
+    delays = 1000 * np.array(bench.run("this pipeline", count, pause=0.0005, INTERVAL=0.02).delays)
+    bench.clear()
+    p50, p99 = np.percentile(delays, [50, 99])
+    report.add("latency at 50 samples/s: p50, p99, maximum", f"{p50:.1f}, {p99:.1f}, {delays.max():.1f} ms")
+    report.target("latency at 50 samples/s, p99", p99, 50, "{:.1f} ms")
+
+
+def heavy_model(bench: Bench, report: Report, rounds: int, share: float) -> dict[str, float]:
+    from sklearn.datasets import load_diabetes
+    from sklearn.ensemble import RandomForestRegressor
+
+    print("a forest of 300 trees, predictions/s: row by row, batched with 1, 2 and 4 processes")
+    forest = bench.folder / "forest.pkl"
+    forest.write_bytes(pickle.dumps(RandomForestRegressor(300, random_state=0).fit(*load_diabetes(return_X_y=True))))
+    batched = ROOT / "model" / "src" / "model.py"
+    ways = {
+        "row by row": (HERE / "row_by_row.py", 1, int(400 * share)),
+        "1 process": (batched, 1, int(24_000 * share)),
+        "2 processes": (batched, 2, int(24_000 * share)),
+        "4 processes": (batched, 4, int(24_000 * share)),
+    }
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    for number in range(rounds):
+        for way, (script, processes, count) in ways.items():
+            rates[way].append(bench.predictions(script, forest, processes, count))
+            bench.clear()
+        print(f"    round {number + 1} of {rounds}: ", *(f"{rate[-1]:,.0f}" for rate in rates.values()), flush=True)
+    medians = {way: statistics.median(values) for way, values in rates.items()}
+    for way, value in medians.items():
+        report.add(f"forest of 300 trees: {way}", f"{value:,.0f} predictions/s")
+    ratio = medians["1 process"] / medians["row by row"]
+    report.target("forest: batched / row by row", ratio, 20, "{:.1f}", at_least=True)
+    ratio = medians["2 processes"] / medians["1 process"]
+    report.target("forest: two processes / one", ratio, 1.6, "{:.2f}", at_least=True)
+    return medians
+
+
+def redraw(bench: Bench, report: Report, most: int) -> None:
+    print(f"redraw at 10,000 and at {most:,} rows")
+    times, peaks = {}, {}
+    for rows in 10_000, most:
+        logs = Path(tempfile.mkdtemp(dir=bench.folder))
+        write_rows(logs / "metric_log.csv", rows)
+        process = bench.start(HERE / "redraw.py", LOGS_DIR=logs)
+        reading, times[rows] = process.numbers()
+        peaks[rows] = process.peak()
+        cost = f"{times[rows]:.0f} ms, {peaks[rows]:.0f} MB at most (all read in {reading:.1f} s)"
+        report.add(f"redraw at {rows:,} rows", cost)
+        bench.clear()
+        (logs / "metric_log.csv").unlink()
+    report.target(f"redraw: time at {most:,} rows / at 10,000", times[most] / times[10_000], 1.3, "{:.2f}")
+    report.target(f"redraw: memory at {most:,} rows / at 10,000", peaks[most] / peaks[10_000], 1.3, "{:.2f}")
+
+
+def restart(bench: Bench, report: Report, rows: int, waiting: int, count: int) -> None:
+    print(f"metric with nothing, with {rows:,} rows, and with {waiting:,} halves waiting besides")
+    empty, full = Path(tempfile.mkdtemp(dir=bench.folder)), Path(tempfile.mkdtemp(dir=bench.folder))
+    known = rows // 10  # as many as metric keeps of ten million
+    write_state(full, ("y_true", "y_pred"), 1.65e9, known)
+    csv = full / "metric_log.csv"
+    write_rows(csv, rows - known, csv.read_bytes().partition(b"\n")[2])
+    peaks = {}
+    for name, logs in ("nothing", empty), (f"{rows:,} rows", full), (f"{waiting:,} halves waiting", full):
+        if "waiting" in name:
+            write_state(full, ("y_true",), 1.68e9, waiting)
+        run = bench.run("this pipeline", count, logs)
+        bench.clear()
+        peaks[name] = run.peaks["metric"]
+        report.add(
+            f"metric, restarted with {name}",
+            f"connected after {run.connected:.2f} s, then {run.rate:,.0f} samples/s and {peaks[name]:.0f} MB at most",
+        )
+    nothing, _, halves = peaks.values()
+    report.target("metric: memory with halves waiting / with none", halves / nothing, 1.3, "{:.2f}")
+
+
+def draw(path: Path, rates: dict[str, list[float]], forest: dict[str, float], machine: str) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained", width_ratios=[3, 2])
+    groups = {name: (statistics.median(values), values) for name, values in rates.items()}
+    models = {name: (value, [value]) for name, value in forest.items()}
+    titles = "samples/s, from features to the log", "predictions/s of a forest of 300 trees"
+    for axes, bars, title in zip(panels, (groups, models), titles, strict=True):
+        for y, (name, (median, values)) in enumerate(reversed(bars.items())):
+            axes.barh(y, median, height=0.6, color="#0072b2" if name in ("this pipeline",) else "#bcd4e6")
+            axes.plot(values, [y] * len(values), "|", color="0.3", markersize=8)
+            axes.annotate(f"{median:,.0f}", (max(values), y), (6, 0), textcoords="offset points", va="center")
+        axes.set_yticks(range(len(bars)), list(reversed(bars)))
+        axes.set_xlim(0, 1.2 * max(max(values) for _, values in bars.values()))
+        axes.set_title(title, loc="left", size=11)
+        axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
+        axes.tick_params(left=False, bottom=False, labelbottom=False)
+    figure.text(0.01, -0.04, machine, size=7, color="0.4")
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a look in two minutes; keeps nothing")
+    parser.add_argument("--url", help="a broker that is there, without queues of ours; default: a private one")
+    parser.add_argument("--output", type=Path, default=HERE / "results", help="what to write, without .md and .png")
+    options = parser.parse_args()
+    quick = options.quick
+    with ExitStack() as stack:
+        workshop = ROOT / ".local"  # on a disk, as logs/ is; /tmp may be memory, where fsync costs nothing
+        workshop.mkdir(exist_ok=True)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=workshop)))
+        url = options.url or stack.enter_context(Broker(folder / "broker")).url
+        bench = Bench(url, folder)
+        stack.callback(bench.clear)
+        described = machine(bench, folder)
+        print(described)
+        report = Report()
+        rates = throughput(bench, report, 1 if quick else 5, 0.25 if quick else 1)
+        latency(bench, report, 200 if quick else 1000)
+        forest = heavy_model(bench, report, 1 if quick else 3, 0.25 if quick else 1)
+        redraw(bench, report, 10**6 if quick else 10**7)
+        restart(bench, report, 10**6 if quick else 10**7, 10**5 if quick else 10**6, 5000 if quick else 20_000)
+    print("\n" + report.text(described))
+    if not quick:
+        options.output.with_suffix(".md").write_text(report.text(described))
+        draw(options.output.with_suffix(".png"), rates, forest, described)
+
+
+if __name__ == "__main__":
+    main()
