@@ -65,6 +65,7 @@ def speaks_amqp(port: int) -> bool:
 class Broker:
     """A private RabbitMQ node: everything it writes is in `folder`, all its ports are its own.
 
+    It comes from the system's package or, where that is missing, from the image (RABBITMQ_IMAGE).
     It can be stopped, killed and started again as often as one likes, on the same data and ports.
     """
 
@@ -101,7 +102,7 @@ class Broker:
         self._kill_leftover()
         with (self.folder / "console.log").open("ab") as console:
             self.process = subprocess.Popen(
-                [_program("rabbitmq-server")],
+                self._command("rabbitmq-server"),
                 env=self._environment(),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -135,7 +136,10 @@ class Broker:
         before: its name is not on disk yet.
         """
         if self.process is not None:
-            _kill_group(self.process.pid)
+            if _package("rabbitmq-server"):
+                _kill_group(self.process.pid)
+            else:
+                subprocess.run(["docker", "kill", self._container], capture_output=True, check=False)
             self.process.wait()
             self.process = None
             self._pid_file.unlink(missing_ok=True)
@@ -144,7 +148,7 @@ class Broker:
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this node and return what it prints."""
         done = subprocess.run(
-            [_program("rabbitmqctl"), "--quiet", *arguments],
+            self._command("rabbitmqctl", "--quiet", *arguments),
             env=self._environment(),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -179,7 +183,10 @@ class Broker:
         """Return an environment in which nothing of a system-wide RabbitMQ is read or written."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
         inherited.pop("NOTIFY_SOCKET", None)
-        return inherited | {
+        return inherited | self._settings()
+
+    def _settings(self) -> dict[str, str]:
+        return {
             "HOME": str(self.folder),  # the Erlang cookie
             "ERL_CRASH_DUMP": "/dev/null",
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -197,6 +204,23 @@ class Broker:
             # The start script then becomes the node instead of its parent: a signal hits the node itself.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
+
+    @property
+    def _container(self) -> str:
+        return f"rabbitmq-{self.port}"
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        """Return the command that runs one of RabbitMQ's programs: from the package, otherwise from the image.
+
+        The container shares network, folder and user with us, so that nothing else differs.
+        """
+        if path := _package(program):
+            return [path, *arguments]
+        name = ["--name", self._container] if program == "rabbitmq-server" else []
+        options = ["--network=host", f"--user={os.getuid()}:{os.getgid()}", f"--volume={self.folder}:{self.folder}"]
+        settings = [f"--env={key}={value}" for key, value in self._settings().items()]
+        image = os.environ.get("RABBITMQ_IMAGE") or "rabbitmq:4-management"
+        return ["docker", "run", "--rm", *name, *options, *settings, image, program, *arguments]
 
     def _kill_leftover(self) -> None:
         """End a node on this folder whose starter was killed: two nodes must not share the data."""
@@ -217,12 +241,9 @@ class Broker:
         return "\n".join("\n".join(texts).splitlines()[-20:])
 
 
-def _program(name: str) -> str:
-    """Return the path of one of RabbitMQ's scripts, past Debian's wrapper that changes to user rabbitmq."""
-    path = shutil.which(name, path=f"/usr/lib/rabbitmq/bin:{os.environ.get('PATH', '')}")
-    if path is None:
-        raise BrokerError(f"{name} is not installed")
-    return path
+def _package(program: str) -> str | None:
+    """Return the path of one of RabbitMQ's programs, past Debian's wrapper that changes to user rabbitmq."""
+    return shutil.which(program, path=f"/usr/lib/rabbitmq/bin:{os.environ.get('PATH', '')}")
 
 
 def _kill_group(pid: int) -> None:
@@ -317,12 +338,14 @@ def say(name: str, text: str) -> None:
 
 
 def install_rabbitmq() -> None:
-    """Install RabbitMQ if it is missing and we may; otherwise say how and end with exit code 2."""
-    try:
-        _program("rabbitmq-server")
-    except BrokerError:
-        if subprocess.run([ROOT / "local" / "need.sh", "rabbitmq-server"], check=False).returncode != 0:
-            raise SystemExit(2) from None
+    """See to it that a Broker can start; if we may not, say how and end with exit code 2."""
+    if _package("rabbitmq-server"):
+        return
+    engine = shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False)
+    if os.getuid() != 0 and engine and engine.returncode == 0:
+        return  # the image will do
+    if subprocess.run([ROOT / "local" / "need.sh", "rabbitmq-server"], check=False).returncode != 0:
+        raise SystemExit(2)
 
 
 def main() -> None:
