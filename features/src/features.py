@@ -26,7 +26,7 @@ from msgspec import Meta
 
 SERVICE = "features"
 RETRY = 1.0  # seconds until the next try of what the broker did not take
-TICK = 0.25  # seconds between two looks at the stop flag; a stop may take 2 s
+TICK = 0.5  # seconds between two looks at the stop flag; a stop may take 2 s
 PATIENCE = 15.0  # seconds without a confirm that is due, after which the connection is given up
 WINDOW = 2000  # messages unconfirmed at most: enough to keep the broker busy, and a bound on memory
 HELD_OUT = 4  # rows 0, 4, 8, ... of the dataset are streamed; train.py fits on the others
@@ -132,7 +132,7 @@ class Client:
                 self.on_tick()
         elif self.connection.is_open:
             self.connection.close()
-            self.loop.call_later(1, self.loop.stop)  # for the case that the broker does not answer
+            self.loop.call_later(TICK, self.loop.stop)  # for the case that the broker does not answer
         else:
             self.loop.stop()
 

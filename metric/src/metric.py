@@ -31,7 +31,7 @@ from msgspec import Meta
 
 SERVICE = "metric"
 RETRY = 1.0  # seconds until the next try of what the broker did not take
-TICK = 0.25  # seconds between two looks at the stop flag; a stop may take 2 s
+TICK = 0.5  # seconds between two looks at the stop flag; a stop may take 2 s
 PATIENCE = 15.0  # seconds without a confirm that is due, after which the connection is given up
 PREFETCH = 1000  # messages that a consumer holds unacknowledged at most, and so the largest batch
 MAX_BODY = 2**20  # bytes of a message
@@ -141,7 +141,7 @@ class Client:
                 self.on_tick()
         elif self.connection.is_open:
             self.connection.close()
-            self.loop.call_later(1, self.loop.stop)  # for the case that the broker does not answer
+            self.loop.call_later(TICK, self.loop.stop)  # for the case that the broker does not answer
         else:
             self.loop.stop()
 
