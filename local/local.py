@@ -132,8 +132,8 @@ class Broker:
     def kill(self) -> None:
         """End the node with SIGKILL; do nothing if it does not run.
 
-        RabbitMQ 3.10 never finds a quorum queue again that was declared less than a second or so
-        before: its name is not on disk yet.
+        RabbitMQ (3.10 and 4.0 at least) never finds a quorum queue again that was declared less than
+        a second or so before: its name is not on disk yet.
         """
         if self.process is not None:
             if _package("rabbitmq-server"):

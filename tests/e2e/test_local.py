@@ -40,7 +40,7 @@ def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
         eventually((logs / "error_distribution.png").exists, "a picture", 60)
 
         for victim in "model/src/model.py", "beam.smp":
-            [pid] = [pid for pid, command_line in processes(tmp_path).items() if victim in command_line]
+            pid = min(pid for pid, command_line in processes(tmp_path).items() if victim in command_line)
             os.kill(pid, signal.SIGKILL)
             eventually(lambda pid=pid: pid not in processes(tmp_path), f"the end of {victim}")  # type: ignore[misc]
             eventually(lambda victim=victim: victim in str(processes(tmp_path)), f"a new {victim}")  # type: ignore[misc]
