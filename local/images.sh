@@ -17,12 +17,10 @@ need() {
     exit 2
 }
 
-# What this machine's apt uses, since that is what can be reached from here.
+# Where this machine's apt gets Debian from, since that is what can be reached from here; empty: debootstrap's default.
 debian_mirror() {
-    local mirror
     # shellcheck disable=SC2016  # apt is to expand it
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 2>/dev/null | head -n 1)
-    echo "${mirror:-http://deb.debian.org/debian}"
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 2>/dev/null | head -n 1
 }
 
 # The settings by which this machine's pip reaches its packages. Paths mean nothing inside an image.
@@ -60,7 +58,8 @@ build() {
     root=$(mktemp -d)
     # shellcheck disable=SC2064  # the folder of now is meant
     trap "rm -rf --one-file-system '$root'" EXIT
-    debootstrap --variant=minbase --include="ca-certificates,$packages" trixie "$root" "$(debian_mirror)" |
+    # shellcheck disable=SC2046  # no word, where there is no mirror to name
+    debootstrap --variant=minbase --include="ca-certificates,$packages" trixie "$root" $(debian_mirror) |
         grep --line-buffered -E '^[EW]: |Retrieving (python3-venv|rabbitmq-server) |Unpacking (the base|required)|Configuring (python3-venv|rabbitmq-server)|successfully' ||
         { cat "$root/debootstrap/debootstrap.log" >&2; need "debootstrap failed; its log stands above"; }
     # A firewall that opens TLS is trusted here by a certificate of its own.

@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
-from harness import QUEUES, Client, Service
-from local import Broker
+from harness import QUEUES, Client, Service, unavailable
+from local import Broker, install_rabbitmq
 
 
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A private RabbitMQ node for all tests that do not break it."""
+    try:
+        install_rabbitmq()
+    except SystemExit:
+        unavailable("no RabbitMQ here, and it may not be installed")
     with Broker(tmp_path_factory.mktemp("broker")) as broker:
         yield broker
 

@@ -94,7 +94,7 @@ class Client:
     def __init__(self, config: Any) -> None:
         """From here on SIGTERM and SIGINT set a flag, which `tick` looks at."""
         self.config = config
-        self.stopping = self.ready = self.outage = self.blocked = False
+        self.stopping = self.ready = self.outage = self.blocked = self.refusing = False
         self.unconfirmed: dict[int, Outgoing] = {}  # by the number under which the broker confirms them
         self.refused: list[Outgoing] = []  # by the broker, to be published again
         signal.signal(signal.SIGTERM, self.stop)
@@ -227,8 +227,12 @@ class Client:
         tags = itertools.takewhile(last.__ge__, self.unconfirmed) if frame.method.multiple else [last]
         messages = [self.unconfirmed.pop(tag) for tag in list(tags)]
         if isinstance(frame.method, pika.spec.Basic.Ack):
+            self.refusing = False
             self.on_confirmed(messages)
         else:
+            if not self.refusing:
+                log.warning("the broker refuses messages for %s; trying again every second", messages[0].queue)
+            self.refusing = True
             self.refused += messages
             self.loop.call_later(RETRY, self.publish_refused)
 

@@ -8,19 +8,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
 from e2e.stack import ORDINARY_USER, Stack, run, succeeds
-from harness import ROOT, eventually
-
-
-def unavailable(reason: str) -> NoReturn:
-    """Skip with the reason; in CI nothing is skipped."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+from harness import ROOT, eventually, unavailable
 
 
 @pytest.fixture(scope="session")
