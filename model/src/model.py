@@ -468,7 +468,8 @@ class Model(Consumer):
     def run(self) -> None:
         """Load the model before anything is consumed."""
         self.loaded = self.seen = identify(self.config.MODEL_PATH)
-        self.worker, self.candidate = Worker(), None  # type: Worker, Worker | None
+        self.worker = Worker()
+        self.candidate: Worker | None = None  # with a new model, which is still being loaded
         self.asked: list[Incoming] = []
         while not self.stopping and not self.worker.connection.poll(TICK):
             pass
@@ -493,7 +494,7 @@ class Model(Consumer):
 
     def ask(self) -> None:
         """Give the worker what has arrived, if it has nothing to do."""
-        if self.asked:
+        if self.asked or not self.worker.ready or not self.ready:
             return
         self.take_candidate()
         if self.suspects:
@@ -506,13 +507,12 @@ class Model(Consumer):
 
     def on_answer(self, *_: object) -> None:
         answers = self.worker.receive()
+        asked, self.asked = self.asked, []
         if answers == "":
             self.worker.ready = True
-            return
-        if not self.worker.ready:
+        elif not self.worker.ready:
             fail(answers or f"MODEL_PATH={self.config.MODEL_PATH!r}: the process that loads it dies")
-        asked, self.asked = self.asked, []
-        if answers is None:
+        elif answers is None:
             self.on_death(asked)
         elif self.channel.is_open:
             self.publish(
