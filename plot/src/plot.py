@@ -1,11 +1,13 @@
-"""plot: draws the distribution of the absolute errors in the log, again and again.
+"""plot: shows the absolute errors in the log as a picture and a page, again and again.
 
-Reads `LOGS_DIR/metric_log.csv` (header `id,y_true,y_pred,absolute_error`, a row per prediction) and writes
-`LOGS_DIR/error_distribution.png` every PLOT_INTERVAL seconds: a histogram of absolute_error, in the unit of the
-target, with its density, mean and median.
+Reads `LOGS_DIR/metric_log.csv` (header `id,y_true,y_pred,absolute_error`, a row per prediction) and writes every
+PLOT_INTERVAL seconds, errors in the unit of the target,
+- `LOGS_DIR/error_distribution.png`: a histogram of absolute_error with its density, mean and median;
+- `LOGS_DIR/report.html`: the same, the error over time, RMSE, R² and the last rows, in a page that keeps itself
+  current; what it looks like is in report.html beside this file.
 
-Promise: the picture is whole at any moment, and redrawing it costs the same time and memory at ten million rows
-as at ten thousand. The mean is exact; the median is exact up to a million rows, within 0.1 % of the range above.
+Promise: both are whole at any moment, and redrawing them costs the same time and memory at ten million rows as at
+ten thousand. Median and 95th percentile are exact up to a million rows, within 0.1 % of the range above; all else is.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ import sys
 import tempfile
 import time
 from array import array
+from collections import deque
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
@@ -42,6 +46,9 @@ SETTLED = 100_000  # rows after which the centre of the bins stays where it is
 LARGEST = 1e30  # no target has such errors; a sum of smaller ones stays finite
 SHIFT = 23 - 10  # bits of a 32-bit float below the ten leading ones of its fraction: a bin is 2**-10 wide, relatively
 SIDE = 255 << 10  # bins on either side of the centre
+POINTS = 400  # at most, of the error over time
+ROLLING = 20  # points in its rolling mean
+LAST = 10  # rows shown, and writes from which the usual time between two is known
 
 log = logging.getLogger(SERVICE)
 C = TypeVar("C", bound="Config")
@@ -75,6 +82,30 @@ def configure(kind: type[C]) -> C:
     return config
 
 
+class Report(msgspec.Struct):
+    """What the picture and the page show: numbers alone, so that no text of the log can reach the page."""
+
+    rows: int
+    unusable: int  # rows more, without a finite error
+    last: list[list[float]]  # rows, oldest first
+    mean: float = math.nan  # null in the page
+    median: float = math.nan
+    p95: float = math.nan
+    max: float = math.nan
+    rmse: float = math.nan
+    r2: float = math.nan
+    edges: list[float] = []  # of the bars
+    bars: list[float] = []  # rows in each
+    density: list[list[float]] = []  # x and y, in rows per bar
+    points: list[float] = []  # the error over time: the mean of each so many rows
+    rows_per_point: int = 1
+    rolling: list[float] = []  # the mean of the ROLLING points up to each
+    written: float = 0.0  # when the newest row was, in Unix seconds
+    stalled_after: float = 60.0  # seconds without a new row
+    drawn: float = 0.0  # when, in Unix seconds
+    interval: float = 0.0  # seconds to the next one
+
+
 class ErrorDistribution:
     """What the absolute errors so far come to, in memory that does not grow with them.
 
@@ -83,23 +114,22 @@ class ErrorDistribution:
     """
 
     def __init__(self) -> None:
-        self.n = self.unusable = 0
-        self.sum = self.rounding = 0.0
+        self.n = 0
+        self.sum = self.rounding = self.max = 0.0
         self.kept = array("d")
         self.recentre()
 
     def update(self, absolute_error: Floats) -> None:
-        usable = absolute_error[(absolute_error >= 0) & (absolute_error <= LARGEST)]
-        self.n += len(usable)
-        self.unusable += len(absolute_error) - len(usable)
-        terms = [self.sum, self.rounding, *usable.tolist()]
+        self.n += len(absolute_error)
+        self.max = max(self.max, float(absolute_error.max(initial=0)))
+        terms = [self.sum, self.rounding, *absolute_error.tolist()]
         self.sum = math.fsum(terms)
         self.rounding = math.fsum([*terms, -self.sum])
-        self.count(usable)
+        self.count(absolute_error)
         if self.n > EXACT:
             self.kept = array("d")
         else:
-            self.kept.frombytes(usable.tobytes())
+            self.kept.frombytes(absolute_error.tobytes())
             if 2 * self.centred_at <= self.n <= SETTLED:
                 self.recentre()
 
@@ -128,13 +158,94 @@ class ErrorDistribution:
     def mean(self) -> float:
         return self.sum / self.n
 
-    def median(self) -> float:
-        middle = [(self.n - 1) // 2, self.n // 2]
+    def quantiles(self, *q: float) -> Floats:
+        """As numpy has them: between the two errors nearest in rank."""
+        place = np.multiply(q, self.n - 1)
+        ranks = np.array([np.floor(place), np.ceil(place)], int)
         if self.n > EXACT:
-            return float(quantiles(*self.get(), *((rank + 0.5) / self.n for rank in middle)).mean())
-        kept = np.frombuffer(self.kept)
-        kept.partition(middle)  # in place: quick where it was done before
-        return float(kept[middle].mean())
+            errors, counts = self.get()
+            low, high = errors[counts.cumsum().searchsorted(ranks, "right")]
+        else:
+            kept = np.frombuffer(self.kept)
+            kept.partition(np.unique(ranks))  # in place: quick where it was done before
+            low, high = kept[ranks]
+        share = place % 1
+        return np.asarray(low * (1 - share) + high * share)
+
+
+class ErrorOverTime:
+    """The mean error of each so many consecutive rows; when there is no room for more, two such become one."""
+
+    def __init__(self) -> None:
+        self.n, self.size = 0, 1
+        self.sums = np.zeros(POINTS)
+
+    def update(self, absolute_error: Floats) -> None:
+        start, self.n = self.n, self.n + len(absolute_error)
+        while self.n > POINTS * self.size:
+            self.sums = np.append(self.sums[::2] + self.sums[1::2], np.zeros(POINTS // 2))
+            self.size *= 2
+        np.add.at(self.sums, np.arange(start, self.n) // self.size, absolute_error)
+
+    def get(self) -> tuple[Floats, Floats]:
+        """The points, and the rolling mean at each."""
+        counts = np.clip(self.n - self.size * np.arange(math.ceil(self.n / self.size)), 0, self.size)
+        sums = self.sums[: len(counts)]
+        rolling, rows = (np.convolve(terms, np.ones(ROLLING))[: len(counts)] for terms in (sums, counts))
+        return sums / counts, rolling / rows
+
+
+class Evaluation:
+    """What the rows so far come to, in memory that does not grow with them."""
+
+    def __init__(self) -> None:
+        self.errors, self.over_time = ErrorDistribution(), ErrorOverTime()
+        self.unusable = 0
+        self.last: deque[list[float]] = deque(maxlen=LAST)
+        self.squared_errors = self.squared_deviations = 0.0  # sums; the latter of y_true from its mean
+        self.origin, self.y_true_mean = math.nan, 0.0  # the first y_true; the mean as seen from there
+
+    def update(self, table: Floats) -> None:
+        self.last.extend(table[-LAST:].tolist())
+        usable = table[(table[:, 3] >= 0) & (table[:, 3] <= LARGEST) & (np.abs(table[:, 1]) <= LARGEST)]
+        self.unusable += len(table) - len(usable)
+        if not len(usable):
+            return
+        absolute_error = usable[:, 3].copy()
+        self.squared_errors += float(np.square(absolute_error).sum())
+        # Chan, Golub and LeVeque's way to join two sums of squared deviations: nothing large is ever subtracted.
+        if not self.errors.n:
+            self.origin = usable[0, 1]
+        y_true = usable[:, 1] - self.origin
+        n, m, mean = self.errors.n, len(y_true), float(y_true.mean())
+        step = mean - self.y_true_mean
+        self.squared_deviations += float(np.square(y_true - mean).sum()) + step**2 * n * m / (n + m)
+        self.y_true_mean += step * m / (n + m)
+        self.errors.update(absolute_error)
+        self.over_time.update(absolute_error)
+
+    def rmse(self) -> float:
+        return math.sqrt(self.squared_errors / self.errors.n)
+
+    def r2(self) -> float:
+        """Not a number as long as all y_true are equal."""
+        return 1 - self.squared_errors / self.squared_deviations if self.squared_deviations else math.nan
+
+    def report(self) -> Report:
+        report = Report(self.errors.n, self.unusable, list(self.last))
+        if not report.rows:
+            return report
+        report.mean, report.max, report.rmse, report.r2 = self.errors.mean(), self.errors.max, self.rmse(), self.r2()
+        report.median, report.p95 = self.errors.quantiles(0.5, 0.95).tolist()
+        errors, counts = self.errors.get()
+        edges = bar_edges(errors, counts)
+        bars, _ = np.histogram(errors, edges, weights=counts)
+        report.edges, report.bars = edges.tolist(), bars.tolist()
+        if np.count_nonzero(bars) > 1:
+            report.density = [values.tolist() for values in density(errors, counts, edges)]
+        report.points, report.rolling = (values.tolist() for values in self.over_time.get())
+        report.rows_per_point = self.over_time.size
+        return report
 
 
 def quantiles(errors: Floats, counts: Floats, *q: float) -> Floats:
@@ -152,7 +263,8 @@ class MetricLog:
     def restart(self, inode: int = 0) -> None:
         self.inode, self.offset, self.tail = inode, 0, b""
         self.warned = False
-        self.errors = ErrorDistribution()
+        self.rows = Evaluation()
+        self.writes: deque[float] = deque(maxlen=LAST)  # when there were new rows, in Unix seconds
 
     def read(self) -> bool:
         """Take in the whole lines of the next chunk; say whether there is more."""
@@ -162,7 +274,8 @@ class MetricLog:
             self.restart()
             return False
         with file:
-            inode = os.fstat(file.fileno()).st_ino
+            status = os.fstat(file.fileno())
+            inode = status.st_ino
             file.seek(self.offset - len(self.tail))
             if inode != self.inode or file.read(len(self.tail)) != self.tail:  # another file, or cut, or rewritten
                 self.restart(inode)
@@ -180,8 +293,20 @@ class MetricLog:
         table, refused = parse(rows)
         if refused:
             self.warn("leaving out lines that are not four numbers, such as %.99r", refused[0])
-        self.errors.update(table[:, 3])
+        self.rows.update(table)
+        if len(table) and status.st_mtime not in self.writes:
+            self.writes.append(status.st_mtime)
         return len(chunk) == CHUNK
+
+    def report(self) -> Report:
+        """Labels may come long after the id was made: how old a row is goes by when it was written."""
+        report = self.rows.report()
+        if self.writes:
+            # After a start the ids, times as well, stand in for the writes not seen.
+            times = self.writes if len(self.writes) > 1 else [row[0] for row in report.last]
+            usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+            report.written, report.stalled_after = self.writes[-1], max(60.0, 6 * usual)
+        return report
 
     def warn(self, text: str, detail: object) -> None:
         """Once a file, since the same file is looked at every few seconds."""
@@ -253,38 +378,35 @@ def plural(n: int) -> str:
     return f"{n:,} row" + "s" * (n != 1)
 
 
-def draw(distribution: ErrorDistribution) -> Figure:
+def draw(report: Report) -> Figure:
     """The picture: bars, their density, mean and median; below, what it leaves out."""
     from matplotlib.figure import Figure  # half a second, in which the service can be told to stop already
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 4.5), dpi=DPI)
     axes = figure.add_axes((0.13, 0.17, 0.82, 0.68))
-    notes = [f"{plural(distribution.unusable)} without a finite error"] if distribution.unusable else []
-    if not distribution.n:
+    notes = [f"{plural(report.unusable)} without a finite error"] if report.unusable else []
+    if not report.rows:
         axes.set_axis_off()
         text = "\n".join(["Waiting for the first row", *notes])
         axes.text(0.5, 0.5, text, ha="center", va="center", size=16, color="0.3")
         return figure
-    errors, counts = distribution.get()
-    edges = bar_edges(errors, counts)
-    low, high = edges[0], edges[-1]
-    rows, _ = np.histogram(errors, edges, weights=counts)
-    axes.stairs(rows, edges, fill=True, color="#bcd4e6")
-    if np.count_nonzero(rows) > 1:
-        axes.plot(*density(errors, counts, edges), color="#0072b2", label="density")
+    edges, low, high = report.edges, report.edges[0], report.edges[-1]
+    axes.stairs(report.bars, edges, fill=True, color="#bcd4e6")
+    if report.density:
+        axes.plot(*report.density, color="#0072b2", label="density")
     # Okabe and Ito's colours, which every eye tells apart; the dashes are for print in grey.
     for name, value, color, dash in (
-        ("mean", distribution.mean(), "#d55e00", "-"),
-        ("median", distribution.median(), "#000000", "--"),
+        ("mean", report.mean, "#d55e00", "-"),
+        ("median", report.median, "#000000", "--"),
     ):
         beyond = "" if low <= value <= high else ", beyond the axis"
         axes.axvline(value, color=color, linestyle=dash, label=f"{name} {number(value, high - low)}{beyond}")
-    if outside := distribution.n - int(rows.sum()):
-        notes.append(f"{plural(outside)} beyond the axis, the largest {number(errors[-1], errors[-1])}")
+    if outside := report.rows - int(sum(report.bars)):
+        notes.append(f"{plural(outside)} beyond the axis, the largest {number(report.max, report.max)}")
     axes.set(xlim=(low, high), ylim=(0, None), ylabel=f"rows per bar of {edges[1] - low:,g}")
     axes.set_xlabel("\n".join(["absolute error, in the unit of the target", "; ".join(notes)]))
-    title = f"Distribution of absolute error over {plural(distribution.n)}"
+    title = f"Distribution of absolute error over {plural(report.rows)}"
     axes.set_title(title, loc="left", y=1.1)  # y, or it looks for the room itself, a fifth of all the work
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.99), ncols=3, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -297,7 +419,7 @@ def draw(distribution: ErrorDistribution) -> Figure:
 
 
 class Plot:
-    """Keeps the picture as the log is, until SIGTERM."""
+    """Keeps the picture and the page as the log is, until SIGTERM."""
 
     def __init__(self, config: Config) -> None:
         """From here on SIGTERM and SIGINT set a flag, which `run` looks at."""
@@ -308,10 +430,10 @@ class Plot:
         self.interval = config.PLOT_INTERVAL
         self.log = MetricLog(folder / "metric_log.csv")
         self.picture = folder / "error_distribution.png"
-        self.unfinished = folder / ".error_distribution.png"  # one name, so that a SIGKILL leaves one file at most
+        self.page = folder / "report.html"
+        self.template = Path(__file__).with_name("report.html").read_bytes()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.unfinished.unlink(missing_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             fail(f"LOGS_DIR={config.LOGS_DIR!r}: takes a folder in which this user may write; {error.strerror}")
@@ -338,9 +460,18 @@ class Plot:
                 time.sleep(min(wait, TICK))
 
     def redraw(self) -> None:
-        """Replace the picture in one step, then say until when to believe that this service is healthy."""
-        draw(self.log.errors).savefig(self.unfinished, format="png")
-        self.unfinished.replace(self.picture)
+        """Replace both, each in one step, then say until when to believe that this service is healthy."""
+        report = self.log.report()
+        report.drawn, report.interval = time.time(), self.interval
+        png = BytesIO()
+        draw(report).savefig(png, format="png")
+        for path, content in (
+            (self.picture, png.getvalue()),
+            (self.page, self.template.replace(b"{{report}}", msgspec.json.encode(report))),
+        ):
+            unfinished = path.with_name(f".{path.name}")  # one name, so that a SIGKILL leaves one file, for the next
+            unfinished.write_bytes(content)
+            unfinished.replace(path)
         alive = Path(tempfile.gettempdir(), f"{SERVICE}.alive")
         alive.touch()
         os.utime(alive, (time.time() + 3 * self.interval + 10,) * 2)

@@ -1,4 +1,4 @@
-"""plot as a process: the picture it keeps, how it starts, and how it stops. It needs no broker."""
+"""plot as a process: the picture and the page it keeps, how it starts, and how it stops. It needs no broker."""
 
 import os
 import signal
@@ -70,13 +70,17 @@ def test_it_redraws_without_a_new_row(run: Run, logs: Path) -> None:
     eventually(lambda: (logs / "error_distribution.png").stat().st_mtime_ns != time, "a new time of the picture")
 
 
-def test_the_picture_is_whole_at_any_moment(run: Run, logs: Path) -> None:
+def test_picture_and_page_are_whole_at_any_moment(run: Run, logs: Path) -> None:
     run(PLOT_INTERVAL=0.001)
     first(logs)
+    eventually((logs / "report.html").exists, "the first page")
     times: set[int] = set()
 
     def twenty() -> bool:
         picture(logs)
+        page = (logs / "report.html").read_text()
+        assert page.startswith("<!doctype html>")
+        assert page.endswith("</html>\n")
         times.add((logs / "error_distribution.png").stat().st_mtime_ns)
         return len(times) == 20
 
@@ -95,10 +99,10 @@ def test_it_says_until_when_to_believe_that_it_is_healthy(run: Run, logs: Path, 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_and_leaves_nothing_else(run: Run, logs: Path, number: int) -> None:
     service = run(PLOT_INTERVAL=3600)
-    first(logs)
+    eventually((logs / "report.html").exists, "the first page")
     service.signal(number)
     assert service.wait() == 0
-    assert os.listdir(logs) == ["error_distribution.png"]
+    assert sorted(os.listdir(logs)) == ["error_distribution.png", "report.html"]
 
 
 def test_a_signal_at_the_start_ends_it_before_the_first_picture(run: Run, logs: Path) -> None:
@@ -110,25 +114,15 @@ def test_a_signal_at_the_start_ends_it_before_the_first_picture(run: Run, logs: 
     assert os.listdir(logs) == ["metric_log.csv"]
 
 
-def test_what_a_killed_one_left_is_cleared_away(run: Run, logs: Path) -> None:
-    service = run(PLOT_INTERVAL=0.001)
-    first(logs)
-
-    def unfinished() -> bool:
-        """Stop it in the middle of writing, if this is one."""
-        service.signal(signal.SIGSTOP)
-        if len(os.listdir(logs)) == 2:
-            return True
-        service.signal(signal.SIGCONT)
-        return False
-
-    eventually(unfinished, "an unfinished picture beside the finished one")
+@pytest.mark.parametrize("name", ["error_distribution.png", "report.html"])
+def test_what_a_killed_one_left_is_cleared_away(run: Run, logs: Path, name: str) -> None:
+    (logs / name).mkdir(parents=True)  # so the last step fails, and the one before it shows
+    service = run()
+    eventually((logs / f".{name}").exists, "what is not finished")
     service.kill()
-    assert len(os.listdir(logs)) == 2
-    service = run(PLOT_INTERVAL=3600)
-    service.wait_for_log("redrawing")
-    eventually(lambda: os.listdir(logs) == ["error_distribution.png"], "the picture alone")
-    assert service.terminate() == 0
+    (logs / name).rmdir()
+    assert run(PLOT_INTERVAL=3600).process.poll() is None
+    eventually(lambda: sorted(os.listdir(logs)) == ["error_distribution.png", "report.html"], "the two files alone")
 
 
 def test_a_folder_that_goes_and_comes_back(run: Run, logs: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 import plot
-from plot import ErrorDistribution, MetricLog, Plot
+from plot import ErrorDistribution, Evaluation, MetricLog, Plot
 
 HEADER = b"id,y_true,y_pred,absolute_error\n"
 Floats = NDArray[np.float64]
@@ -48,35 +48,48 @@ def distribution(errors: Floats, chunk: int = 20_000) -> ErrorDistribution:
     return result
 
 
+def evaluation(errors: Floats) -> Evaluation:
+    result = Evaluation()
+    result.update(np.column_stack([np.arange(len(errors)), errors, np.zeros(len(errors)), errors]))
+    return result
+
+
 # The maths
 
 
 @shapes
 @pytest.mark.parametrize("chunk", [1, 2, 7])
-def test_mean_and_median_are_numpys_on_every_prefix(shape: str, chunk: int) -> None:
+def test_mean_quantiles_and_largest_are_numpys_on_every_prefix(shape: str, chunk: int) -> None:
     errors = sample(shape, 60)
     result = ErrorDistribution()
     for end in range(chunk, 60, chunk):
         result.update(errors[end - chunk : end])
         assert result.n == end
-        assert result.median() == np.median(errors[:end])
+        assert result.quantiles(0.5) == np.median(errors[:end])
+        assert result.quantiles(0.95) == pytest.approx(np.quantile(errors[:end], 0.95), rel=1e-15)
+        assert result.max == errors[:end].max()
         assert result.mean() == math.fsum(errors[:end]) / end
 
 
 @shapes
-def test_the_median_is_exact_to_a_million_rows(shape: str) -> None:
+def test_quantiles_are_exact_to_a_million_rows(shape: str) -> None:
     errors = sample(shape, 1_000_000)
     result = distribution(errors)
-    assert result.median() == np.median(errors)
+    median, p95 = result.quantiles(0.5, 0.95)
+    assert median == np.median(errors)
+    assert p95 == pytest.approx(np.quantile(errors, 0.95), rel=1e-15)
     result.update(np.array([0.0]))
     assert len(result.kept) == 0
 
 
 @shapes
 @pytest.mark.parametrize("n", [1_000_001, 1_500_000])
-def test_the_median_of_more_is_within_a_thousandth_of_the_range(shape: str, n: int) -> None:
+def test_quantiles_of_more_are_within_a_thousandth_of_the_range(shape: str, n: int) -> None:
     errors = sample(shape, n)
-    assert abs(distribution(errors).median() - np.median(errors)) <= 0.001 * np.ptp(errors)
+    result = distribution(errors)
+    wrong = np.abs(result.quantiles(0.5, 0.95) - np.quantile(errors, [0.5, 0.95]))
+    assert (wrong <= 0.001 * np.ptp(errors)).all()
+    assert result.max == errors.max()
 
 
 def test_the_mean_does_not_lose_what_is_small_beside_the_sum() -> None:
@@ -117,9 +130,9 @@ def test_an_outlier_does_not_coarsen_the_bins() -> None:
 
 
 def test_errors_without_a_finite_value_are_counted_and_left_out() -> None:
-    result = distribution(np.array([1.0, np.inf, 3.0, np.nan, -np.inf, -1.0, 1.7e308, 1.7e308]))
-    assert (result.n, result.unusable) == (2, 6)
-    assert (result.mean(), result.median()) == (2.0, 2.0)
+    report = evaluation(np.array([1.0, np.inf, 3.0, np.nan, -np.inf, -1.0, 1.7e308, 1.7e308])).report()
+    assert (report.rows, report.unusable) == (2, 6)
+    assert (report.mean, report.median, report.max) == (2.0, 2.0, 3.0)
 
 
 # The log
@@ -139,7 +152,7 @@ def read(log: MetricLog) -> tuple[int, float]:
     for _ in range(1000):
         if not log.read():
             break
-    return log.errors.n, log.errors.sum
+    return log.rows.errors.n, log.rows.errors.sum
 
 
 def test_a_log_cut_anywhere_is_read_once_it_is_whole(path: Path) -> None:
@@ -179,7 +192,7 @@ def test_only_what_is_new_is_read(path: Path) -> None:
         before = read_by_this_process()
         read(log)
         assert read_by_this_process() - before < 1000
-    assert log.errors.n == 50_003
+    assert log.rows.errors.n == 50_003
 
 
 def test_a_read_is_bounded(path: Path) -> None:
@@ -280,7 +293,7 @@ def test_a_line_without_end_does_not_stop_the_reading(path: Path, monkeypatch: p
 
 def drawn(errors: Floats) -> Any:
     """The picture's axes, which have no complete types."""
-    (axes,) = plot.draw(distribution(errors)).axes
+    (axes,) = plot.draw(evaluation(errors).report()).axes
     return axes
 
 
