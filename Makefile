@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up down clean logs ps local train test lint
+.PHONY: help up down clean logs ps local train test chaos bench lint
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -27,6 +27,13 @@ train: .venv/ready ## fit the model anew
 
 test: .venv/ready ## run all tests
 	.venv/bin/pytest
+
+chaos: .venv/ready ## kill everything at random for a quarter of an hour; SEED=... replays a run
+	.venv/bin/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))
+	.venv/bin/python tests/faults/mutations.py
+
+bench: .venv/ready ## measure throughput, latency and memory; writes benchmarks/results.md and .png
+	.venv/bin/python benchmarks/bench.py
 
 lint: .venv/ready ## check style and types
 	.venv/bin/ruff check
