@@ -32,8 +32,8 @@ chaos: .venv/ready ## kill everything at random for a quarter of an hour; SEED=.
 	.venv/bin/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))
 	.venv/bin/python tests/faults/mutations.py
 
-bench: .venv/ready ## measure throughput, latency and memory; writes benchmarks/results.md and .png
-	.venv/bin/python benchmarks/bench.py
+bench: .venv/ready ## measure speed and memory, in some seven minutes (ARGS=--quick: two)
+	.venv/bin/python benchmarks/bench.py $(ARGS)
 
 lint: .venv/ready ## check style and types
 	.venv/bin/ruff check

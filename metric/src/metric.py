@@ -92,10 +92,20 @@ class Outgoing(NamedTuple):
 
 
 class BrokerConnection(pika.SelectConnection):
-    """Sends the frames of a message in one write, where pika makes three: a sixth more samples a second."""
+    """Sends what a turn of the loop has to say in one piece, where pika sends each message in three: half the work."""
 
-    def _output_marshaled_frames(self, marshaled_frames: Iterable[bytes]) -> None:
-        super()._output_marshaled_frames([b"".join(marshaled_frames)])
+    unsent: bytes | bytearray = b""
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if not self.unsent:
+            self.unsent = bytearray()
+            self.ioloop.call_later(0, self.send)
+        self.unsent += data
+
+    def send(self) -> None:
+        data, self.unsent = bytes(self.unsent), b""
+        if self._transport:  # and not closed in the meantime
+            super()._adapter_emit_data(data)
 
 
 class Client:
