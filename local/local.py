@@ -364,6 +364,7 @@ def main() -> None:
             broker.start()
             say("local", "rows            logs/metric_log.csv, the first in a few seconds")
             say("local", "picture         logs/error_distribution.png, every 10 s")
+            say("local", "page            logs/report.html, which opens in a browser and keeps itself current")
             say("local", f"management page http://127.0.0.1:{broker.management_port}, guest / guest")
             say("local", f"broker          {broker.url}")
             say("local", "Ctrl-C ends it all")

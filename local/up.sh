@@ -35,6 +35,7 @@ cat <<END
 The pipeline runs.
   rows             logs/metric_log.csv, the first in a few seconds, then one every 10 s
   picture          logs/error_distribution.png, redrawn every 10 s
+  page             logs/report.html, which opens in a browser and keeps itself current
   management page  http://$($compose port rabbitmq 15672) (guest / guest, unless .env says otherwise)
   what they say    make logs
   end              make down

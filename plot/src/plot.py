@@ -464,7 +464,7 @@ class Plot:
         report = self.log.report()
         report.drawn, report.interval = time.time(), self.interval
         png = BytesIO()
-        draw(report).savefig(png, format="png")
+        draw(report).savefig(png, format="png", pil_kwargs={"compress_level": 1})  # a sixth of the work less
         for path, content in (
             (self.picture, png.getvalue()),
             (self.page, self.template.replace(b"{{report}}", msgspec.json.encode(report))),
