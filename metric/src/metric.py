@@ -144,7 +144,13 @@ class Client:
             self.connection = BrokerConnection(parameters, self.on_open, self.on_closed, self.on_closed)
             self.loop = self.connection.ioloop
             self.loop.call_later(0, self.tick)
-            self.loop.start()
+            try:
+                self.loop.start()
+            except ValueError as error:  # pika's, where a connection is gone again before it is set up
+                if self.ready:
+                    raise
+                self.on_closed(None, error)
+                self.loop.start()
             self.loop.close()
 
     def tick(self) -> None:

@@ -154,7 +154,13 @@ class Client:
             self.connection = BrokerConnection(parameters, self.on_open, self.on_closed, self.on_closed)
             self.loop = self.connection.ioloop
             self.loop.call_later(0, self.tick)
-            self.loop.start()
+            try:
+                self.loop.start()
+            except ValueError as error:  # pika's, where a connection is gone again before it is set up
+                if self.ready:
+                    raise
+                self.on_closed(None, error)
+                self.loop.start()
             self.loop.close()
 
     def tick(self) -> None:
@@ -433,13 +439,13 @@ class Regressor:
 def serve(config: Config, connection: Connection) -> None:
     """What the worker does: say that the model is loaded ("") or why not, then answer batches until the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
-    try:
-        regressor = Regressor(config)
-    except BadModelError as error:
-        connection.send(str(error))
-        return
-    connection.send("")
-    with contextlib.suppress(EOFError, OSError):
+    with contextlib.suppress(EOFError, OSError):  # of the connection, when the parent has ended
+        try:
+            regressor = Regressor(config)
+        except BadModelError as error:
+            connection.send(str(error))
+            return
+        connection.send("")
         while True:
             connection.send(regressor.answer(connection.recv()))
 
