@@ -318,7 +318,7 @@ class Features(Client):
         self.X: list[list[float]] = X[::HELD_OUT].to_numpy().tolist()
         self.y: list[float] = y[::HELD_OUT].tolist()
         self.random = np.random.default_rng(config.SEED)
-        self.drawn, self.due, self.last_id = 0, 0.0, 0.0
+        self.drawn, self.due, self.last_id, self.progress_due = 0, 0.0, 0.0, time.monotonic() + 10
 
     def start(self, unconfirmed: list[Outgoing]) -> None:
         self.publish(unconfirmed)
@@ -339,6 +339,13 @@ class Features(Client):
         if self.config.INTERVAL:
             self.due = time.monotonic() + self.config.INTERVAL
             self.loop.call_later(self.config.INTERVAL, self.draw)
+
+    def on_tick(self) -> None:
+        """Show a person who waits for COUNT samples that it moves."""
+        super().on_tick()
+        if self.config.COUNT and time.monotonic() > self.progress_due:
+            self.progress_due = time.monotonic() + 10
+            log.info("%d of %d samples", self.drawn - len(self.unconfirmed) // 2, self.config.COUNT)
 
     def on_confirmed(self, messages: list[Outgoing]) -> None:
         if self.drawn == self.config.COUNT and not self.unconfirmed and not self.refused:
