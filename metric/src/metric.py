@@ -448,7 +448,7 @@ class Log:
     def open(self) -> None:
         """Find out where the CSV stands, and complete its last line; one that is not ours is moved aside."""
         if self.csv >= 0:
-            csv, self.csv = self.csv, -1
+            csv, self.csv, self.identity = self.csv, -1, (0, 0, 0)
             os.close(csv)
         self.csv = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o664)
         self.identity = self.identify()
