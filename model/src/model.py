@@ -231,7 +231,7 @@ class Client:
 
     def on_channel_closed(self, _: object, reason: Any) -> None:
         """Also the answer to declaring a queue that is there with other arguments, or is not ours to declare."""
-        if not self.ready and reason.reply_code in (403, 406):
+        if not self.ready and getattr(reason, "reply_code", 0) in (403, 406):
             self.open_channel()
         else:
             self.disconnect(str(reason))
