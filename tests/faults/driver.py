@@ -3,11 +3,13 @@
 The environment says SERVICE (metric if not given), KILL_STEP (write, half-write,
 fsync, commit, acknowledge, publish), KILL_AFTER (0: the step is
 not done any more, 1: it is the last thing done) and KILL_AT (n).
-CLOCK, if set, is a file that holds how many seconds to add to the clock.
+CLOCK, if set, is a file that holds how many seconds to add to the clock;
+USER_ID, if set, is the user (and group) to be.
 """
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401, which another user may not be able to import
 import importlib
 import os
 import signal
@@ -23,6 +25,7 @@ STEP = os.environ.pop("KILL_STEP", "")
 AT = int(os.environ.pop("KILL_AT", "1"))
 AFTER = os.environ.pop("KILL_AFTER", "0") == "1"
 CLOCK = os.environ.pop("CLOCK", "")
+USER_ID = int(os.environ.pop("USER_ID", "0"))
 seen = 0
 
 
@@ -72,9 +75,14 @@ def main() -> None:
     sqlite3.connect = lambda *args, **kwargs: real_connect(*args, factory=Connection, **kwargs)  # type: ignore[assignment]
     pika.channel.Channel.basic_ack = deadly("acknowledge", pika.channel.Channel.basic_ack)
     pika.channel.Channel.basic_publish = deadly("publish", pika.channel.Channel.basic_publish)
+    service = importlib.import_module(name)
+    if USER_ID:
+        os.setgroups([])
+        os.setgid(USER_ID)
+        os.setuid(USER_ID)
     if CLOCK:
         time.time = lambda: real_time() + float(Path(CLOCK).read_text())
-    importlib.import_module(name).main()
+    service.main()
 
 
 if __name__ == "__main__":

@@ -26,6 +26,10 @@ class Sum:
         return y
 
 
+class SumOfThree(Sum):
+    n_features_in_ = 3
+
+
 class Deadly(Sum):
     """Kills the process."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ HEADER = "id,y_true,y_pred,absolute_error\n"
 
 def line(id: float) -> str:
     return f"{id!r},{id + 0.5!r},{id - 0.25!r},0.75\n"
+
+
+LINE = len(line(1.0))
 
 
 def publish(client: Client, *ids: float) -> None:
@@ -122,20 +126,23 @@ def test_a_foreign_last_line_without_its_end_is_kept(folder: Folder, running: bo
 
 
 def test_a_csv_cut_anywhere_while_running_is_completed(folder: Folder) -> None:
-    """At each byte offset from whole down to the header's first byte, then with one more pair."""
+    """At each byte offset, then with one more pair; what is exactly a header counts as emptied."""
     whole = metric_log(folder.logs)
-    wrong = []
     for n, size in enumerate(range(len(whole), 0, -1)):
-        with folder.path.open("r+") as file:
-            file.truncate(size)
+        os.truncate(folder.path, size)
         id = 6.0 + n
         publish(folder.client, id)
         whole += line(id)
-        try:
-            eventually(lambda text=whole: metric_log(folder.logs) == text, deadline=3)  # type: ignore[misc]
-        except AssertionError:
-            wrong.append((size, metric_log(folder.logs)[:60], len(aside(folder.logs))))
-            for path in aside(folder.logs):
-                path.unlink()
-            folder.path.write_text(whole)
-    assert not wrong
+        expected = HEADER + line(id) if size == len(HEADER) else whole
+        eventually(lambda text=expected: metric_log(folder.logs) == text, f"cut to {size} bytes: {expected!r}")  # type: ignore[misc]
+    assert not aside(folder.logs)
+
+
+@pytest.mark.parametrize(
+    "lost", [1, 7, len(line(5.0)), len(line(5.0)) + 1, 4 * len(line(1.0)) + 3, 5 * len(line(1.0)) + 9]
+)
+def test_a_csv_cut_while_stopped_is_completed(folder: Folder, lost: int) -> None:
+    size = folder.path.stat().st_size - lost
+    change(folder, False, lambda: os.truncate(folder.path, size), killed=True)
+    folder.expect(range(1, 7))
+    assert not aside(folder.logs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import json
 from collections.abc import Callable
 from itertools import pairwise
@@ -42,6 +42,16 @@ def settled(client: Client, logs: Path, id: float) -> None:
     client.publish("y_true", {"id": id, "body": 0})
     client.publish("y_pred", {"id": id, "body": 0})
     eventually(lambda: (id, 0, 0, 0) in rows(logs))
+
+
+def full(client: Client) -> int:
+    """Fill the dead letters; return with how many."""
+    for n in itertools.count():
+        try:
+            client.publish("dead_letters", b"full")
+        except pika.exceptions.NackError:
+            return n
+    raise AssertionError
 
 
 def start(run: Run, name: str, clock: Clock, **env: object) -> Service:
@@ -88,11 +98,7 @@ def test_a_half_that_comes_while_another_expires_is_kept(
 ) -> None:
     """The expired half, still on its way to the dead letters, is joined after all; a new one waits in its place."""
     client.declare("dead_letters", **{"x-max-length": 1, "x-overflow": "reject-publish"})
-    fill = 0
-    with contextlib.suppress(pika.exceptions.NackError):
-        while True:
-            client.publish("dead_letters", b"full")
-            fill += 1
+    fill = full(client)
     metric = start(run, "metric", clock, PENDING_TTL=3600)
     client.publish("y_true", {"id": 1, "body": 1})
     settled(client, tmp_path / "logs", 0)
@@ -108,6 +114,22 @@ def test_a_half_that_comes_while_another_expires_is_kept(
     client.publish("y_pred", {"id": 2, "body": 2})
     settled(client, tmp_path / "logs", 4)
     assert (2.0, 1.0, 2.0, 1.0) in rows(tmp_path / "logs")
+
+
+def test_an_expired_half_is_kept_until_it_is_safe(client: Client, run: Run, clock: Clock, tmp_path: Path) -> None:
+    """Among dead letters that are full, while metric is killed."""
+    client.declare("dead_letters", **{"x-max-length": 1, "x-overflow": "reject-publish"})
+    fill = full(client)
+    metric = start(run, "metric", clock, PENDING_TTL=3600)
+    client.publish("y_true", {"id": 1, "body": 1})
+    settled(client, tmp_path / "logs", 0)
+    clock.set(3700)
+    metric.wait_for_log("the broker refuses messages")
+    metric.kill()
+    client.take("dead_letters", fill)
+    start(run, "metric", clock, PENDING_TTL=3600)
+    ((body, _),) = client.take("dead_letters", 1)
+    assert json.loads(body) == {"id": 1, "body": 1}
 
 
 def test_ids_increase_while_the_clock_steps_back(client: Client, run: Run, clock: Clock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from faults.faulty_models import MAGIC, Slow, pickled
+from faults.oracle import QUORUM
 from faults.proxy import Proxy
 from harness import ROOT, Client, Service, eventually, rows
 from local import Broker
@@ -42,12 +44,14 @@ def test_stop_without_a_broker(run: Run, name: str) -> None:
 
 
 @each
-def test_stop_with_a_broker_that_does_not_answer(client: Client, run: Run, node: Broker, name: str) -> None:
+def test_stop_with_a_broker_that_does_not_answer(
+    client: Client, run: Run, node: Broker, tmp_path: Path, name: str
+) -> None:
     with Proxy(node.port) as proxy:
         opened = run(name, AMQP_URL=proxy.url)
         opened.wait_for_log("connected")
         proxy.stop()
-        opening = run(name, AMQP_URL=proxy.url)
+        opening = run(name, AMQP_URL=proxy.url, LOGS_DIR=tmp_path / "other logs")
         eventually(lambda: proxy.connections(opening.process.pid) > 0)
         stop(opened)
         stop(opening)
@@ -63,26 +67,26 @@ def test_stop_under_load(client: Client, run: Run, name: str) -> None:
 
 def test_stop_in_the_middle_of_a_large_batch(client: Client, run: Run, tmp_path: Path) -> None:
     """One vector fails, so that all are tried one by one: 50 s for a thousand."""
-    client.declare("features", **{"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1})
+    client.declare("features", **QUORUM)
     for id in range(1000):
         client.publish("features", {"id": id, "body": [MAGIC if id == 500 else 0.5]})
     model = run("model", MODEL_PATH=pickled(Slow(), tmp_path), PYTHONPATH=ROOT / "tests")
     model.wait_for_log("connected")
-    eventually(lambda: client.count("features") == 0)
+    eventually(lambda: client.count("features") == 0, "all vectors with the model")
     stop(model)
+    eventually(lambda: client.count("features") + client.count("y_pred") == 1000, "all vectors back, or answered")
 
 
 def test_a_slow_model_answers_a_batch_with_a_bad_vector(client: Client, run: Run, tmp_path: Path) -> None:
-    """And keeps its connection: heartbeats go on."""
-    test_log = "connected"
-    client.declare("features", **{"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1})
-    for id in range(400):
-        client.publish("features", {"id": id, "body": [MAGIC if id == 200 else 0.5]})
+    """And keeps its connection meanwhile, of which the broker expects a heartbeat every 10 s."""
+    client.declare("features", **QUORUM)
+    for id in range(160):
+        client.publish("features", {"id": id, "body": [MAGIC if id == 100 else 0.5]})
     model = run("model", MODEL_PATH=pickled(Slow(), tmp_path), PYTHONPATH=ROOT / "tests")
-    model.wait_for_log(test_log)
-    eventually(lambda: client.count("y_pred") >= 399, deadline=150)
-    assert client.count("dead_letters") == 1
-    assert client.count("y_pred") == 399
+    model.wait_for_log("connected")
+    eventually(lambda: client.count("y_pred") == 159, deadline=90)
+    (letter,) = client.take("dead_letters", 1)
+    assert json.loads(letter[0])["id"] == 100
     assert model.log.count("connected") == 1
 
 

@@ -1,0 +1,275 @@
+"""Knows what must come out: publishes samples and bad messages itself, and reckons from what the broker confirmed.
+
+Shares no code with the services. A sample goes one of two ways: as a vector to `features` and its label to `y_true`,
+where the model is `faulty_models.SumOfThree`, or as both halves at once. All of its numbers are small whole
+numbers and quarters, so that sums and errors are exact.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pika
+from pika.exceptions import AMQPError
+
+from harness import eventually
+
+QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
+FIRST_ID = 1_000_000_000.0  # a time long ago: features itself uses later ones
+FEATURES_ERROR = 0.5  # absolute error of every sample that features draws from `dataset`
+
+# What is not a message, whichever queue it comes in by. %d makes it one of a kind.
+BAD_ANYWHERE = {
+    "not JSON": b"no json %d",
+    "array": b"[%d, 2]",
+    "missing id": b'{"body": %d}',
+    "id null": b'{"id": null, "body": %d}',
+    "id boolean": b'{"id": true, "body": %d}',
+    "id string": b'{"id": "%d", "body": 1}',
+    "id NaN": b'{"id": NaN, "body": %d}',
+    "id 1e400": b'{"id": 1e400, "body": %d}',
+    "missing body": b'{"id": %d}',
+    "body null": b'{"id": %d, "body": null}',
+    "body string": b'{"id": %d, "body": "1"}',
+    "body object": b'{"id": %d, "body": {"a": 1}}',
+    "duplicate key": b'{"id": %d, "body": 1, "body": 1}',
+    "trailing bytes": b'{"id": %d, "body": 1} x',
+    "invalid UTF-8": b'{"id": %d, "\xff\xfe": "\xff", "body": 1}',
+    "formula": b'{"id": %d, "body": "=cmd()"}',
+}
+BAD_HALF = {"body NaN": b'{"id": %d, "body": NaN}', "body a list": b'{"id": %d, "body": [1.0]}'}
+BAD_VECTOR = {"too few": b'{"id": %d, "body": [1]}', "nested": b'{"id": %d, "body": [[1, 2, 3]]}'}
+ALONE = "its other half did not come"
+
+
+class Message(NamedTuple):
+    queue: str
+    body: bytes
+    contradicts: bytes = b""
+    """The half that must be confirmed before this one goes out, so that it is the second for sure."""
+
+
+class Sample(NamedTuple):
+    """A row is due once both messages are confirmed."""
+
+    id: float
+    y_true: float
+    y_pred: float
+    messages: tuple[bytes, bytes]
+
+    @property
+    def line(self) -> str:
+        return f"{self.id},{self.y_true},{self.y_pred},{abs(self.y_true - self.y_pred)}"
+
+
+class Publisher(threading.Thread):
+    """Publishes its own share of samples and bad messages, one after the other, and notes what the broker confirmed.
+
+    What it publishes depends on the seed and on when it is told to stop. A message whose confirm does not come is not
+    published again, as in Jepsen: it may be lost, and it may be there.
+    """
+
+    def __init__(self, url: str, seed: str, first: int, step: int) -> None:
+        super().__init__(daemon=True)
+        self.url, self.random, self.numbers = url, random.Random(f"{seed} {first}"), range(first, 2**40, step)
+        self.stopping = threading.Event()
+        self.samples: list[Sample] = []
+        self.letters: dict[bytes, str] = {}  # what must come to be among the dead letters, and by which queue it came
+        self.attempted: set[bytes] = set()
+        self.acknowledged: set[bytes] = set()
+
+    def run(self) -> None:
+        channel: Any = None
+        for queue, body, contradicts in self.messages():
+            if contradicts and contradicts not in self.acknowledged:
+                continue
+            channel = channel or eventually(self.connect, "a connection to the broker", 120)
+            self.attempted.add(body)
+            try:
+                channel.basic_publish("", queue, body, mandatory=True)
+                self.acknowledged.add(body)
+            except (AMQPError, OSError):
+                channel = None
+
+    def connect(self) -> Any:
+        with suppress(AMQPError, OSError):
+            channel = pika.BlockingConnection(pika.URLParameters(self.url)).channel()
+            channel.confirm_delivery()
+            return channel
+
+    def messages(self) -> Iterator[Message]:
+        """Until told to stop, and then what is still due."""
+        due: list[tuple[float, int, Message]] = []
+        tie = itertools.count()
+        for now, number in enumerate(self.numbers):
+            if self.stopping.is_set():
+                break
+            for delay, message in self.sample(number):
+                heapq.heappush(due, (now + delay, next(tie), message))
+            while due and due[0][0] <= now:
+                yield heapq.heappop(due)[2]
+        while due:
+            yield heapq.heappop(due)[2]
+
+    def sample(self, number: int) -> Iterator[tuple[float, Message]]:
+        """The messages of a sample, each with its delay in samples: halves late, repeated, contradicted, or never."""
+        chance, id = self.random.random, FIRST_ID + number / 4
+        x = [float(self.random.randrange(100)) for _ in range(3)]
+        y_true, y_pred = self.random.randrange(400) / 4, sum(x)
+        halves = [Message("y_true", json.dumps({"id": id, "body": y_true}).encode())]
+        if chance() < 0.5:
+            halves.append(Message("features", json.dumps({"id": id, "body": x}).encode()))
+        else:
+            halves.append(Message("y_pred", json.dumps({"unit": "mg/dl", "body": y_pred, "id": id}).encode()))
+        if chance() < 0.02 and halves[1].queue != "features":
+            alone = self.random.choice(halves)
+            halves = [alone]
+            self.letters[alone.body] = alone.queue
+        else:
+            self.samples.append(Sample(id, y_true, y_pred, (halves[0].body, halves[1].body)))
+        for half in halves:
+            delay = self.delay()
+            yield delay, half
+            while chance() < 0.1:
+                yield self.delay(), half
+            if half.queue != "features" and chance() < 0.02:
+                second = Message(
+                    half.queue, json.dumps({"id": id, "body": -1 - number, "from": half.queue}).encode(), half.body
+                )
+                self.letters[second.body] = second.queue
+                yield delay + self.delay(), second
+        if chance() < 0.05:
+            queue = self.random.choice(["features", "y_true", "y_pred"])
+            bad = Message(queue, self.random.choice(list(bad_messages(queue).values())) % number)
+            self.letters[bad.body] = queue
+            yield self.delay(), bad
+
+    def delay(self) -> float:
+        return self.random.choice([0, self.random.expovariate(1 / 5), self.random.expovariate(1 / 200)])
+
+
+def bad_messages(queue: str) -> dict[str, bytes]:
+    return BAD_ANYWHERE | (BAD_VECTOR if queue == "features" else BAD_HALF)
+
+
+@dataclass
+class Tally:
+    """As in Jepsen's checker for queues. Attempted messages that the broker did not confirm may be found or not."""
+
+    attempted: int = 0
+    acknowledged: int = 0
+    lost: set[Any] = field(default_factory=set)  # acknowledged, not found
+    duplicated: Counter[Any] = field(default_factory=Counter)  # found more often than once: how many times more
+    unexpected: set[Any] = field(default_factory=set)  # found, never attempted
+    recovered: set[Any] = field(default_factory=set)  # found, attempted, not acknowledged
+
+    @classmethod
+    def of(cls, attempted: set[Any], acknowledged: set[Any], found: Iterable[Any]) -> Tally:
+        times = Counter(found)
+        return cls(
+            attempted=len(attempted),
+            acknowledged=len(acknowledged),
+            lost=acknowledged - times.keys(),
+            duplicated=times - Counter(times.keys()),
+            unexpected=times.keys() - attempted,
+            recovered=(attempted - acknowledged) & times.keys(),
+        )
+
+    def __str__(self) -> str:
+        sets = (self.lost, list(self.duplicated.elements()), self.unexpected, self.recovered)
+        return " | ".join(f"{n:,}" for n in (self.attempted, self.acknowledged, *map(len, sets)))
+
+
+class Oracle:
+    """Some publishers, and what must have come of all that they published."""
+
+    def __init__(self, url: str, seed: int, publishers: int = 8) -> None:
+        self.publishers = [Publisher(url, f"{seed}", n, publishers) for n in range(publishers)]
+        for publisher in self.publishers:
+            publisher.start()
+
+    @property
+    def acknowledged(self) -> int:
+        return sum(len(publisher.acknowledged) for publisher in self.publishers)
+
+    def stop(self) -> None:
+        """Return when all that was begun is published."""
+        for publisher in self.publishers:
+            publisher.stopping.set()
+        for publisher in self.publishers:
+            publisher.join()
+
+    def rows(self, text: str) -> tuple[Tally, int]:
+        """What became of the samples, given the CSV, and how many more rows are good ones of features."""
+        header, *lines = text.split("\n")
+        assert header == "id,y_true,y_pred,absolute_error"
+        assert lines.pop() == "", "the CSV ends in the middle of a line"
+        attempted, acknowledged = set(), set()
+        for publisher in self.publishers:
+            for sample in publisher.samples:
+                if publisher.attempted.issuperset(sample.messages):
+                    attempted.add(sample.line)
+                if publisher.acknowledged.issuperset(sample.messages):
+                    acknowledged.add(sample.line)
+        drawn = {line for line in lines if line not in attempted and is_of_features(line)}
+        twice = [line for line, times in Counter(lines).items() if line in drawn and times > 1]
+        return Tally.of(attempted, acknowledged, [line for line in lines if line not in drawn] + twice * 2), len(drawn)
+
+    def dead_letters(self, found: list[tuple[bytes, dict[str, Any]]]) -> tuple[Tally, int]:
+        """What became of the bad messages, and how many halves more are there whose other half is known to be missing.
+
+        Those are the halves of samples that features or a publisher could not finish.
+        """
+        attempted, acknowledged, unfinished = set(), set(), set()
+        for publisher in self.publishers:
+            attempted |= publisher.attempted & publisher.letters.keys()
+            acknowledged |= publisher.acknowledged & publisher.letters.keys()
+            unfinished |= {s.id for s in publisher.samples if not publisher.acknowledged.issuperset(s.messages)}
+        queues = {body: queue for publisher in self.publishers for body, queue in publisher.letters.items()}
+        seen, halves = [], set()
+        for body, headers in found:
+            good = headers["reason"] and headers["service"] == ("model" if headers["queue"] == "features" else "metric")
+            if good and headers["queue"] == queues.get(body):
+                seen.append(body)
+            elif good and ALONE in headers["reason"] and is_unfinished(json.loads(body)["id"], unfinished):
+                halves.add(body)
+            else:
+                seen.append(b"%r: %r" % (headers, body))  # not attempted, so unexpected
+        return Tally.of(attempted, acknowledged, seen), len(halves)
+
+
+def is_of_features(line: str) -> bool:
+    id, y_true, y_pred, error = (float(number) for number in line.split(","))
+    return id > 1.5 * FIRST_ID and y_true - y_pred == error == FEATURES_ERROR
+
+
+def is_unfinished(id: float, unfinished: set[float]) -> bool:
+    return id > 1.5 * FIRST_ID or id in unfinished
+
+
+def table(rows: Tally, letters: Tally) -> str:
+    return "\n".join(
+        [
+            "| | attempted | acknowledged | lost | duplicated | unexpected | recovered |",
+            "|---|---:|---:|---:|---:|---:|---:|",
+            f"| rows | {rows} |",
+            f"| dead letters | {letters} |",
+        ]
+    )
+
+
+def dataset(path: Path) -> Path:
+    """A dataset for features: what the model answers, the sum, is wrong by FEATURES_ERROR each time."""
+    rows = [(n, n % 7, -(n % 5)) for n in range(100)]
+    path.write_text("a,b,c,y\n" + "".join(f"{a},{b},{c},{a + b + c + FEATURES_ERROR}\n" for a, b, c in rows))
+    return path
