@@ -1,0 +1,15 @@
+"""The tests can fail: two of the mutations, of which `make chaos` runs all."""
+
+from __future__ import annotations
+
+import pytest
+
+from faults.mutations import MUTATIONS, Mutation, run
+
+pytestmark = pytest.mark.broker
+CHEAP = ("a repeat makes a second row", "a torn line is not completed")
+
+
+@pytest.mark.parametrize("mutation", [m for m in MUTATIONS if m.name in CHEAP], ids=lambda mutation: mutation.name)
+def test_a_mutation_is_caught(mutation: Mutation) -> None:
+    assert run(mutation)
