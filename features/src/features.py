@@ -39,6 +39,7 @@ class Config(msgspec.Struct):
     """The environment variables, their defaults and what they take."""
 
     AMQP_URL: Annotated[str, Meta(pattern="^amqps?://")] = "amqp://guest:guest@rabbitmq:5672/%2F"
+    AMQP_EXCHANGE: str = ""  # published to, with the queue's name as the key; empty: the default exchange
     INTERVAL: Annotated[float, Meta(ge=0, le=1e9)] = 10.0  # seconds; 0: as fast as the broker confirms
     COUNT: Annotated[int, Meta(ge=1)] | None = None  # samples, then exit 0
     SEED: Annotated[int, Meta(ge=0)] | None = None
@@ -235,9 +236,10 @@ class Client:
             self.connection.close(reply_text=reason)
 
     def publish(self, messages: Iterable[Outgoing]) -> None:
+        exchange = self.config.AMQP_EXCHANGE
         for message in messages:
             properties = pika.BasicProperties(delivery_mode=2, headers=message.headers)  # 2: persistent
-            self.channel.basic_publish("", message.queue, message.body, properties, mandatory=True)
+            self.channel.basic_publish(exchange, message.queue, message.body, properties, mandatory=True)
             self.published += 1
             self.unconfirmed[self.published] = message
 

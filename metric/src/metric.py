@@ -28,6 +28,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
 import msgspec
 import pika
 from msgspec import Meta
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 SERVICE = "metric"
 RETRY = 1.0  # seconds until the next try of what the broker did not take
@@ -37,6 +38,7 @@ PREFETCH = 1000  # messages that a consumer holds unacknowledged at most, and so
 MAX_BODY = 2**20  # bytes of a message
 KNOWN = 1_000_000  # rows that stay in the database, so that a late repeat makes no second one
 CHUNK = 10_000  # rows appended to the CSV in one go at most, a bound on memory
+BUCKETS = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]  # of the absolute error, any unit
 HEADER = b"id,y_true,y_pred,absolute_error\n"
 
 log = logging.getLogger(SERVICE)
@@ -48,8 +50,10 @@ class Config(msgspec.Struct):
     """The environment variables, their defaults and what they take."""
 
     AMQP_URL: Annotated[str, Meta(pattern="^amqps?://")] = "amqp://guest:guest@rabbitmq:5672/%2F"
+    AMQP_EXCHANGE: str = ""  # published to, with the queue's name as the key; empty: the default exchange
     LOGS_DIR: str = "logs"
     PENDING_TTL: Annotated[float, Meta(gt=0, le=1e9)] = 604800.0  # seconds that a half waits for the other
+    METRICS_PORT: Annotated[int, Meta(ge=1, le=65535)] | None = None  # for Prometheus; none: not served
     LOG_LEVEL: Annotated[str, Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
 
 
@@ -244,9 +248,10 @@ class Client:
             self.connection.close(reply_text=reason)
 
     def publish(self, messages: Iterable[Outgoing]) -> None:
+        exchange = self.config.AMQP_EXCHANGE
         for message in messages:
             properties = pika.BasicProperties(delivery_mode=2, headers=message.headers)  # 2: persistent
-            self.channel.basic_publish("", message.queue, message.body, properties, mandatory=True)
+            self.channel.basic_publish(exchange, message.queue, message.body, properties, mandatory=True)
             self.published += 1
             self.unconfirmed[self.published] = message
 
@@ -506,11 +511,34 @@ class Log:
             self.db.executemany("DELETE FROM halves WHERE seq = ?", ((seq,) for seq in seqs))
 
 
+class Exporter:
+    """Tells Prometheus what has come of the log, as of the last `update`."""
+
+    def __init__(self, log: Log, port: int) -> None:
+        """Serve it on this port, in a thread of its own. Raises OSError if the port is taken."""
+        self.log, self.seen = log, log.written
+        self.rows = Counter("metric_rows", "Rows written to the CSV since the start")
+        self.waiting = Gauge("metric_halves_waiting", "Halves whose other half has not come")
+        self.last_row = Gauge("metric_last_row_timestamp_seconds", "When the CSV was last written to")
+        self.error = Histogram("metric_absolute_error", "Absolute error, in the unit of the target", buckets=BUCKETS)
+        start_http_server(port)
+
+    def update(self) -> None:
+        query = "SELECT seq, abs(y_true - y_pred) FROM rows WHERE seq > ? AND seq <= ?"
+        for seq, error in self.log.db.execute(query, (self.seen, self.log.written)):
+            self.seen = seq
+            self.rows.inc()
+            self.error.observe(error)
+        self.waiting.set(*self.log.db.execute("SELECT count(*) FROM halves").fetchone())
+        self.last_row.set(os.fstat(self.log.csv).st_mtime)
+
+
 class Metric(Consumer):
     """Feeds the log with what arrives, and the dead letters with what cannot become a row."""
 
     queues = ("y_true", "y_pred", "dead_letters")
     sources = ("y_true", "y_pred")
+    exporter: Exporter | None = None
 
     def run(self) -> None:
         """Wait until no other metric has the folder, then take messages."""
@@ -528,6 +556,11 @@ class Metric(Consumer):
             time.sleep(TICK)
         else:
             return
+        if self.config.METRICS_PORT:
+            try:
+                self.exporter = Exporter(self.log, self.config.METRICS_PORT)
+            except OSError as error:
+                fail(f"METRICS_PORT={self.config.METRICS_PORT}: {error.strerror}")
         super().run()
         self.log.db.close()
 
@@ -563,9 +596,11 @@ class Metric(Consumer):
         """Once the last expired halves are among the dead letters, forget them; look for more."""
         if not self.failing:
             super().on_tick()
-        if self.unconfirmed or self.refused:
-            return
         try:
+            if self.exporter:
+                self.exporter.update()
+            if self.unconfirmed or self.refused:
+                return
             if self.expiring:
                 self.log.forget(self.expiring)
                 self.expiring, self.failing = [], False

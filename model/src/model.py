@@ -52,6 +52,7 @@ class Config(msgspec.Struct):
     """The environment variables, their defaults and what they take."""
 
     AMQP_URL: Annotated[str, Meta(pattern="^amqps?://")] = "amqp://guest:guest@rabbitmq:5672/%2F"
+    AMQP_EXCHANGE: str = ""  # published to, with the queue's name as the key; empty: the default exchange
     MODEL_PATH: str = str(Path(__file__).with_name("myfile.pkl"))
     MODEL_SHA256: Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")] | None = None  # empty: not checked
     DATASET: str = ""  # what features streams; if given, its columns must be those that the model was fitted on
@@ -254,9 +255,10 @@ class Client:
             self.connection.close(reply_text=reason)
 
     def publish(self, messages: Iterable[Outgoing]) -> None:
+        exchange = self.config.AMQP_EXCHANGE
         for message in messages:
             properties = pika.BasicProperties(delivery_mode=2, headers=message.headers)  # 2: persistent
-            self.channel.basic_publish("", message.queue, message.body, properties, mandatory=True)
+            self.channel.basic_publish(exchange, message.queue, message.body, properties, mandatory=True)
             self.published += 1
             self.unconfirmed[self.published] = message
 
