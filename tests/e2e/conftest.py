@@ -46,15 +46,18 @@ def generations(base_images: dict[str, str]) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="session")
 def new_stack(base_images: dict[str, str], generations: dict[str, list[str]]) -> Iterator[Any]:
-    """Make stacks that are gone, with all that they left in the engine, when the tests have ended."""
+    """Make stacks that are gone, with all that they left in the engine, when the tests have ended.
+
+    What is given beside the generation and the owner of logs/ goes into the environment, for example COMPOSE_FILE.
+    """
     made: list[Stack] = []
 
-    def new(generation: str, owner: int = 0) -> Stack:
+    def new(generation: str, owner: int = 0, **environment: str) -> Stack:
         if generation not in generations:
             unavailable(f"no Compose of generation {generation}")
         folder = Path(tempfile.mkdtemp(prefix=f"stack{generation}-"))
         folder.chmod(0o755)
-        made.append(Stack(generations[generation], folder, base_images, owner))
+        made.append(Stack(generations[generation], folder, base_images | environment, owner))
         return made[-1]
 
     yield new

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ def succeeds(*command: str | Path) -> bool:
 
 
 def copy_of_the_tree(folder: Path) -> None:
-    for name in (*SERVICES, "local"):
+    for name in (*SERVICES, "local", "rabbitmq"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("docker-compose.yaml", "Makefile"):
-        shutil.copy(ROOT / name, folder)
+    for file in (*ROOT.glob("docker-compose*.yaml"), ROOT / "Makefile"):
+        shutil.copy(file, folder)
     (folder / "logs").mkdir()
 
 
@@ -74,6 +75,30 @@ class Stack:
 
     def rows(self) -> list[tuple[float, float, float, float]]:
         return rows(self.logs)
+
+    def check_hardening(self, service: str, user: str, published: int = 0, bound: Sequence[str] = ()) -> None:
+        """Fail unless the container is unprivileged, read-only and bounded.
+
+        `published` is its number of ports on 127.0.0.1, `bound` where it sees folders or files of the machine.
+        """
+        container = self.inspect(service)
+        host: dict[str, Any] = container["HostConfig"]
+        assert container["Config"]["User"] == user
+        assert not self.exec(service, "sh", "-c", "[ $(id -u) = 0 ]")
+        assert not self.exec(service, "sh", "-c", ": > /anywhere")
+        assert host["ReadonlyRootfs"]
+        assert host["CapDrop"] == ["ALL"]
+        assert not host["CapAdd"]
+        assert host["SecurityOpt"] == ["no-new-privileges:true"]
+        assert not host["Privileged"]
+        assert 0 < host["Memory"] <= 2 * 2**30
+        assert 0 < host["PidsLimit"] <= 500
+        assert host["RestartPolicy"]["Name"] == "unless-stopped"
+        assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+        bindings = [binding["HostIp"] for port in (host["PortBindings"] or {}).values() for binding in port]
+        assert bindings == ["127.0.0.1"] * published
+        mounted = [mount["Destination"] for mount in container["Mounts"] if mount["Type"] == "bind"]
+        assert sorted(mounted) == sorted(bound)
 
     def wait_for_another_row(self) -> None:
         n = len(self.rows())
