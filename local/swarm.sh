@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Prints the stack for `docker stack deploy`, made from the same files that Compose takes. Asks for Compose v2.
+#
+#   local/swarm.sh | docker stack deploy --compose-file - pipeline
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+local/compose.sh -f docker-compose.yaml -f docker-compose.cluster.yaml -f docker-compose.swarm.yaml \
+    config --format json | python3 -c '
+import json, sys
+
+stack = json.load(sys.stdin)
+del stack["name"]
+for service in stack["services"].values():
+    # No order of starting: the services wait by themselves. No health checks of the brokers: a Swarm tells nobody the
+    # address of what is not healthy yet, and they have to find each other before. No ports: a Swarm would open them to
+    # all the world.
+    for key in ("build", "depends_on", "healthcheck", "network_mode", "ports"):
+        service.pop(key, None)
+    for key in [key for key, value in service.items() if value is None]:
+        del service[key]
+    tmpfs = [{"type": "tmpfs", "target": path} for path in service.pop("tmpfs")]
+    service["volumes"] = service.get("volumes", []) + tmpfs
+    limits = {"memory": service.pop("mem_limit"), "pids": service.pop("pids_limit")}
+    service.setdefault("deploy", {})["resources"] = {"limits": limits}
+    if service.pop("restart") == "no":
+        service["deploy"]["restart_policy"] = {"condition": "none"}
+json.dump(stack, sys.stdout, indent=2)'
