@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,16 @@ def succeeds(*command: str | Path) -> bool:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
+
+
+def get(url: str, user: str = "", password: str = "") -> bytes:
+    """What a page answers; raises HTTPError."""
+    request = urllib.request.Request(url)
+    if user:
+        request.add_header("Authorization", "Basic " + b64encode(f"{user}:{password}".encode()).decode())
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        content: bytes = answer.read()
+        return content
 
 
 def copy_of_the_tree(folder: Path) -> None:
@@ -99,6 +111,15 @@ class Stack:
         assert bindings == ["127.0.0.1"] * published
         mounted = [mount["Destination"] for mount in container["Mounts"] if mount["Type"] == "bind"]
         assert sorted(mounted) == sorted(bound)
+
+    def check_secrecy(self, passwords: Iterable[str]) -> None:
+        """Fail if one stands in a log line, or in what the engine tells besides the environment that was set."""
+        told = self.compose("logs")
+        assert "connected to" in told
+        for service in json.loads(run("docker", "inspect", *self.left("container").split())):
+            del service["Config"]["Env"]
+            told += json.dumps(service)
+        assert not [password for password in passwords if password in told]
 
     def wait_for_another_row(self) -> None:
         n = len(self.rows())

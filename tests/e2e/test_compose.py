@@ -7,27 +7,16 @@ import struct
 import subprocess
 import time
 import urllib.error
-import urllib.request
 import zlib
-from base64 import b64encode
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from e2e.stack import ORDINARY_USER, SERVICES, Stack, run
+from e2e.stack import ORDINARY_USER, SERVICES, Stack, get, run
 from harness import ROOT, eventually
 
 pytestmark = pytest.mark.engine
-
-
-def get(url: str, user: str = "", password: str = "") -> bytes:
-    request = urllib.request.Request(url)
-    if user:
-        request.add_header("Authorization", "Basic " + b64encode(f"{user}:{password}".encode()).decode())
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        content: bytes = answer.read()
-        return content
 
 
 def png_chunks(data: bytes) -> list[bytes]:
