@@ -103,7 +103,8 @@ class Publisher(threading.Thread):
 
     def connect(self) -> Any:
         with suppress(AMQPError, OSError):
-            channel = pika.BlockingConnection(pika.URLParameters(self.url)).channel()
+            parameters = [pika.URLParameters(url) for url in self.url.split(",")]  # tried in turn
+            channel = pika.BlockingConnection(parameters).channel()
             channel.confirm_delivery()
             return channel
 
