@@ -521,7 +521,9 @@ class Exporter:
         self.waiting = Gauge("metric_halves_waiting", "Halves whose other half has not come")
         self.last_row = Gauge("metric_last_row_timestamp_seconds", "When the CSV was last written to")
         self.error = Histogram("metric_absolute_error", "Absolute error, in the unit of the target", buckets=BUCKETS)
-        start_http_server(port)
+        self.update()
+        server, _ = start_http_server(port)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who hangs up is not worth a traceback
 
     def update(self) -> None:
         query = "SELECT seq, abs(y_true - y_pred) FROM rows WHERE seq > ? AND seq <= ?"

@@ -1,0 +1,120 @@
+"""What metric tells Prometheus, and that telling it costs no row."""
+
+import os
+import re
+import socket
+import struct
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import Client, Service, eventually, rows
+from local import free_port
+
+pytestmark = pytest.mark.broker
+Run = Callable[..., Service]
+
+
+def scrape(port: int) -> dict[str, float]:
+    """The figures of the service itself, by name and labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return {name: float(value) for name, value in re.findall(r"^(metric_\S+) (\S+)$", text, re.MULTILINE)}
+
+
+def listens_on(pid: int) -> set[int]:
+    """The TCP ports on which a process listens."""
+    sockets = {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    lines = [line.split() for file in ("tcp", "tcp6") for line in Path("/proc/net", file).read_text().splitlines()[1:]]
+    return {
+        int(word[1].rpartition(":")[2], 16) for word in lines if word[3] == "0A" and f"socket:[{word[9]}]" in sockets
+    }
+
+
+def pair(client: Client, id: float, error: float) -> None:
+    client.publish("y_true", {"id": id, "body": error})
+    client.publish("y_pred", {"id": id, "body": 0})
+
+
+def test_the_figures_are_those_of_what_was_published(client: Client, run: Run, tmp_path: Path) -> None:
+    port = free_port()
+    metric = run("metric", METRICS_PORT=port)
+    metric.wait_for_log("connected")
+    errors = [0.0, 0.001, 0.3, -7.0, 7.5, 123456.0]
+    for id, error in enumerate(errors):
+        pair(client, id, error)
+    pair(client, 1, errors[1])  # a repeat
+    client.publish("y_true", b"no JSON")
+    for id in range(10, 13):
+        client.publish("y_true", {"id": id, "body": 1})
+    eventually(lambda: scrape(port)["metric_halves_waiting"] == 3, "three halves that wait")
+    figures = scrape(port)
+    assert figures["metric_rows_total"] == figures["metric_absolute_error_count"] == len(errors)
+    assert figures["metric_absolute_error_sum"] == pytest.approx(sum(map(abs, errors)), rel=1e-12)
+    buckets = {name: value for name, value in figures.items() if name.startswith("metric_absolute_error_bucket")}
+    bounds = [float(re.findall('le="(.*)"', name)[0]) for name in buckets]
+    assert (bounds[0], bounds[-2], bounds[-1], len(bounds)) == (0.001, 50000, float("inf"), 25)
+    assert list(buckets.values()) == [sum(abs(error) <= bound for error in errors) for bound in bounds]
+    assert figures["metric_last_row_timestamp_seconds"] == (tmp_path / "logs/metric_log.csv").stat().st_mtime
+
+    client.publish("y_pred", {"id": 11, "body": 1})
+    eventually(lambda: scrape(port)["metric_halves_waiting"] == 2, "one half less")
+    assert scrape(port)["metric_rows_total"] == len(errors) + 1
+
+
+def test_a_restart_begins_counting_anew_and_knows_what_waits(client: Client, run: Run, tmp_path: Path) -> None:
+    port = free_port()
+    first = run("metric", METRICS_PORT=port)
+    first.wait_for_log("connected")
+    pair(client, 1, 2.0)
+    client.publish("y_true", {"id": 2, "body": 1})
+    eventually(lambda: scrape(port)["metric_halves_waiting"] == scrape(port)["metric_rows_total"] == 1, "its figures")
+    first.kill()
+
+    run("metric", METRICS_PORT=port, AMQP_URL=f"amqp://127.0.0.1:{free_port()}").wait_for_log("no connection")
+    figures = scrape(port)  # though there is no broker
+    assert figures["metric_halves_waiting"] == 1
+    assert figures["metric_rows_total"] == figures["metric_absolute_error_count"] == 0
+    assert figures["metric_last_row_timestamp_seconds"] == (tmp_path / "logs/metric_log.csv").stat().st_mtime
+
+
+def test_a_port_that_is_taken_ends_the_service_with_a_line(run: Run, client: Client) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        metric = run("metric", METRICS_PORT=taken.getsockname()[1])
+        assert metric.wait() == 2
+        assert metric.log == f"metric: METRICS_PORT={taken.getsockname()[1]}: Address already in use\n"
+
+
+def test_it_listens_only_where_it_is_told_to(client: Client, run: Run) -> None:
+    metric = run("metric", METRICS_PORT="")
+    metric.wait_for_log("connected")
+    assert listens_on(metric.process.pid) == set()
+    metric.terminate()
+    port = free_port()
+    metric = run("metric", METRICS_PORT=port)
+    metric.wait_for_log("connected")
+    assert listens_on(metric.process.pid) == {port}
+
+
+def test_whoever_scrapes_badly_costs_no_row(client: Client, run: Run, tmp_path: Path) -> None:
+    port = free_port()
+    metric = run("metric", METRICS_PORT=port)
+    metric.wait_for_log("connected")
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
+    for i, request in enumerate(
+        (b"", b"\0" * 100_000, b"GET /metrics HTTP/1.1\r\n", b"GET /metrics HTTP/1.1\r\n\r\n") * 5
+    ):
+        with socket.create_connection(("127.0.0.1", port)) as client_that_resets:
+            client_that_resets.sendall(request)
+            client_that_resets.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        pair(client, i, 1.0)
+    eventually(lambda: len(rows(tmp_path / "logs")) == 20, "the rows")
+    eventually(lambda: scrape(port)["metric_rows_total"] == 20, "their number")
+    asked = time.monotonic()
+    assert metric.terminate() == 0
+    assert time.monotonic() - asked < 2
+    for connection in silent:
+        connection.close()
