@@ -29,6 +29,17 @@ def base_images() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def prometheus_image(base_images: dict[str, str]) -> str:
+    """Prometheus as this machine can have it: a stand-in where the base images are."""
+    if image := os.environ.get("PROMETHEUS_IMAGE"):
+        return image
+    if not base_images.get("PYTHON_IMAGE", "").startswith("pipeline-local/"):
+        return "prom/prometheus:v3.5.0"
+    run(ROOT / "local" / "images.sh", "prometheus")
+    return "pipeline-local/prometheus:2.53"
+
+
+@pytest.fixture(scope="session")
 def generations(base_images: dict[str, str]) -> dict[str, list[str]]:
     """The Compose commands that work here, by generation."""
     found = {}
