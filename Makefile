@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help up down clean logs ps local train test chaos bench lint
+REQUIREMENTS := $(wildcard */requirements.txt)
+.PHONY: help up down clean logs ps local train test chaos bench lint audit
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -40,7 +41,12 @@ lint: .venv/ready ## check style and types
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-.venv/ready: $(wildcard */requirements.txt)
+audit: .venv/ready ## ask PyPI whether a pinned package is known to be vulnerable
+	python3 -m venv .venv/audit
+	.venv/audit/bin/pip install --disable-pip-version-check --quiet pip-audit==2.10.1
+	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip $(REQUIREMENTS:%=-r %)
+
+.venv/ready: $(REQUIREMENTS)
 	python3 -c 'import ensurepip' 2>/dev/null || local/need.sh python3-venv
 	python3 -m venv .venv
 	.venv/bin/pip install --disable-pip-version-check $(^:%=-r %)

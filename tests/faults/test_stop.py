@@ -13,7 +13,7 @@ import pytest
 from faults.faulty_models import MAGIC, Slow, pickled
 from faults.oracle import QUORUM
 from faults.proxy import Proxy
-from harness import ROOT, Client, Service, eventually, rows
+from harness import QUEUES, ROOT, Client, Service, eventually, rows
 from local import Broker
 
 pytestmark = pytest.mark.broker
@@ -79,7 +79,8 @@ def test_stop_in_the_middle_of_a_large_batch(client: Client, run: Run, tmp_path:
 
 def test_a_slow_model_answers_a_batch_with_a_bad_vector(client: Client, run: Run, tmp_path: Path) -> None:
     """And keeps its connection meanwhile, of which the broker expects a heartbeat every 10 s."""
-    client.declare("features", **QUORUM)
+    for queue in QUEUES:
+        client.declare(queue, **QUORUM)
     for id in range(160):
         client.publish("features", {"id": id, "body": [MAGIC if id == 100 else 0.5]})
     model = run("model", MODEL_PATH=pickled(Slow(), tmp_path), PYTHONPATH=ROOT / "tests")
