@@ -24,7 +24,7 @@ if [ -z "${PYTHON_IMAGE:-}${RABBITMQ_IMAGE:-}" ] && ! grep -qsE '^(PYTHON|RABBIT
         echo "Docker Hub cannot be reached: making base images from Debian packages, once, in some two minutes"
         local/images.sh
         export PYTHON_IMAGE=pipeline-local/python:3.13 RABBITMQ_IMAGE=pipeline-local/rabbitmq:4-management
-        if $compose config | grep -q 'image: prom/prometheus:'; then
+        if [[ $($compose config) == *"image: prom/prometheus:"* ]]; then
             local/images.sh prometheus
             export PROMETHEUS_IMAGE=pipeline-local/prometheus:2.53
         fi
@@ -44,3 +44,6 @@ The pipeline runs.
   what they say    make logs
   end              make down
 END
+if [[ $($compose config --services) == *prometheus* ]]; then
+    echo "  alerts           http://$($compose port prometheus 9090)/alerts"
+fi
