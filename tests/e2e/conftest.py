@@ -56,8 +56,16 @@ def generations(base_images: dict[str, str]) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="session")
-def new_stack(base_images: dict[str, str], generations: dict[str, list[str]]) -> Iterator[Any]:
-    """Make stacks that are gone, with all that they left in the engine, when the tests have ended.
+def images() -> Iterator[None]:
+    """Keep the images of all stacks until the last has ended: so each package is installed once."""
+    yield
+    if made := run("docker", "image", "ls", "--quiet", "--filter", "reference=stack[12]-*").split():
+        run("docker", "image", "rm", "--force", *made)
+
+
+@pytest.fixture(scope="module")
+def new_stack(base_images: dict[str, str], generations: dict[str, list[str]], images: None) -> Iterator[Any]:
+    """Make stacks that are gone, but for their images, when the module's tests have ended.
 
     What is given beside the generation and the owner of logs/ goes into the environment, for example COMPOSE_FILE.
     """
@@ -73,7 +81,7 @@ def new_stack(base_images: dict[str, str], generations: dict[str, list[str]]) ->
 
     yield new
     for stack in made:
-        stack.compose("down", "--volumes", "--rmi", "local")
+        stack.compose("down", "--volumes")
         shutil.rmtree(stack.folder)
 
 

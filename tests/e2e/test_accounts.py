@@ -41,12 +41,12 @@ def passwords() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def stack(new_stack: Any, generations: dict[str, list[str]], passwords: dict[str, str]) -> Stack:
-    stack: Stack = new_stack(min(generations))
-    stack.environment |= {
-        "COMPOSE_FILE": "docker-compose.yaml:docker-compose.accounts.yaml",
-        "RABBITMQ_PASSWORD": passwords["admin"],
-    }
-    stack.environment |= {f"{name.upper()}_PASSWORD": passwords[name] for name in ACCOUNTS}
+    stack: Stack = new_stack(
+        min(generations),
+        COMPOSE_FILE="docker-compose.yaml:docker-compose.accounts.yaml",
+        RABBITMQ_PASSWORD=passwords["admin"],
+        **{f"{name.upper()}_PASSWORD": passwords[name] for name in ACCOUNTS},
+    )
     stack.compose("up", "-d", "--build")
     eventually(stack.rows, "the first row", 60)
     return stack

@@ -27,20 +27,20 @@ USER, PASSWORD = "clinic", secrets.token_hex(8)
 @pytest.fixture(scope="module")
 def cluster(new_stack: Any, generations: dict[str, list[str]]) -> Stack:
     """A running stack with credentials of its own, and a model that answers the sum of three numbers."""
-    stack: Stack = new_stack(max(generations))
+    stack: Stack = new_stack(
+        max(generations),
+        COMPOSE_FILE="docker-compose.yaml:docker-compose.cluster.yaml",
+        RABBITMQ_COOKIE=secrets.token_hex(),
+        RABBITMQ_USER=USER,
+        RABBITMQ_PASSWORD=PASSWORD,
+        DATASET="features/src/dataset.csv",
+        MODEL_PATH="model/src/sum.pkl",
+    )
+    stack.environment["INTERVAL"] = "0.02"
     dataset(stack.folder / "features/src/dataset.csv")
     model = LinearRegression()
     model.coef_, model.intercept_, model.n_features_in_ = np.ones(3), 0.0, 3
     (stack.folder / "model/src/sum.pkl").write_bytes(pickle.dumps(model))
-    stack.environment |= {
-        "COMPOSE_FILE": "docker-compose.yaml:docker-compose.cluster.yaml",
-        "RABBITMQ_COOKIE": secrets.token_hex(),
-        "RABBITMQ_USER": USER,
-        "RABBITMQ_PASSWORD": PASSWORD,
-        "DATASET": "features/src/dataset.csv",
-        "MODEL_PATH": "model/src/sum.pkl",
-        "INTERVAL": "0.02",
-    }
     stack.compose("up", "-d", "--build")
     eventually(stack.rows, "the first row", 120)
     return stack

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import subprocess
@@ -100,6 +101,23 @@ def test_a_killed_service_comes_back(stack: Stack) -> None:
         stack.exec(service, "sh", "-c", "kill -9 -1")  # all but init
         eventually(lambda service=service, before=before: stack.inspect(service)["RestartCount"] > before, service, 60)  # type: ignore[misc]
     stack.wait_for_another_row()
+
+
+def test_four_models_share_one_queue(stack: Stack) -> None:
+    page = f"http://127.0.0.1:{stack.management_port}/api/queues/%2F/features"
+
+    def consumers() -> int:
+        queue: dict[str, int] = json.loads(get(page, "guest", "guest"))
+        return queue.get("consumers", 0)
+
+    stack.compose("up", "-d", "--scale", "model=4")
+    eventually(lambda: consumers() == 4, "four consumers", 60)
+    stack.wait_for_another_row()
+    stack.compose("up", "-d", "--scale", "model=1")
+    eventually(lambda: consumers() == 1, "one consumer", 60)
+    stack.wait_for_another_row()
+    ids = [row[0] for row in stack.rows()]
+    assert len(ids) == len(set(ids))
 
 
 def test_health_tells_the_truth(stack: Stack) -> None:

@@ -26,16 +26,17 @@ REGISTRY = "swarm-test"
 @pytest.fixture(scope="module")
 def swarm(new_stack: Any, generations: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A running stack, with a Swarm around it if there was none."""
-    stack: Stack = new_stack("2")
+    stack: Stack = new_stack("2", COMPOSE_FILE=FILES, REGISTRY=REGISTRY, RABBITMQ_COOKIE=secrets.token_hex())
     if generations["2"] != ["docker", "compose"]:  # where it is no plugin, it becomes one for us
         plugins = tmp_path_factory.mktemp("docker") / "cli-plugins"
         plugins.mkdir()
         Path(plugins, "docker-compose").symlink_to(generations["2"][0])
         stack.environment["DOCKER_CONFIG"] = str(plugins.parent)
-    stack.environment |= {"COMPOSE_FILE": FILES, "REGISTRY": REGISTRY, "RABBITMQ_COOKIE": secrets.token_hex()}
     stack.compose("build")
     with ExitStack() as undo:
         if run("docker", "info", "--format", "{{.Swarm.LocalNodeState}}").strip() != "active":
+            if attached():
+                unavailable("leaving a Swarm would cut off the containers of Compose 1 that run here")
             if not succeeds("docker", "swarm", "init", "--advertise-addr", "127.0.0.1"):
                 unavailable("the engine makes no Swarm")
             undo.callback(run, "docker", "swarm", "leave", "--force")
@@ -50,6 +51,13 @@ def swarm(new_stack: Any, generations: dict[str, list[str]], tmp_path_factory: p
         undo.callback(run, "docker", "stack", "rm", stack.project)
         yield stack
     run("docker", "image", "rm", *(f"{REGISTRY}/pipeline-{service}" for service in SERVICES))
+
+
+def attached() -> bool:
+    """Whether a container is in a network that a Swarm takes it out of at its end."""
+    networks = run("docker", "network", "ls", "--quiet").split()
+    form = "{{if .Attachable}}{{len .Containers}}{{end}}"
+    return any(run("docker", "network", "inspect", *networks, "--format", form).replace("0", "").split())
 
 
 def containers(stack: Stack, service: str = "", *options: str) -> list[str]:
