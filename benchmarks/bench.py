@@ -72,10 +72,13 @@ class Process:
         return [float(word) for word in self.popen.stdout.readline().split()]  # type: ignore[union-attr]
 
     def peak(self) -> float:
-        """Resident memory at its highest, in MB, with that of the processes which it started."""
-        children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text().split()
-        texts = [Path(f"/proc/{pid}/status").read_text() for pid in (self.popen.pid, *children)]
-        return sum(int(text.split("VmHWM:")[1].split()[0]) for text in texts) / 1000
+        """Resident memory at its highest, in MB, with that of the processes which it started; 0 if it has ended."""
+        try:
+            children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text().split()
+            texts = [Path(f"/proc/{pid}/status").read_text() for pid in (self.popen.pid, *children)]
+            return sum(int(text.split("VmHWM:")[1].split()[0]) for text in texts) / 1000
+        except (OSError, IndexError):
+            return 0
 
     def end(self) -> None:
         self.popen.send_signal(signal.SIGCONT)
@@ -137,10 +140,15 @@ class Bench:
             connected = connected or time.perf_counter() - start
         if form == "ceiling":
             return Run(services["metric"].numbers()[0], [], {}, connected)
-        seen = list(itertools.islice(arrivals(csv, before, pause), count))
+        seen: list[tuple[float, float]] = []
+        peaks: dict[str, float] = {}
+        for arrival in itertools.islice(arrivals(csv, before, pause), count):
+            if len(seen) % 1000 == 0:  # not only at the end, since features ends before
+                peaks |= {name: peak for name, service in services.items() if (peak := service.peak())}
+            seen.append(arrival)
+        peaks |= {name: peak for name, service in services.items() if (peak := service.peak())}
         times = [now for now, _ in seen]
         rate = (count - times.count(times[0])) / (times[-1] - times[0])
-        peaks = {name: service.peak() for name, service in services.items() if service.popen.poll() is None}
         return Run(rate, [now - id for now, id in seen], peaks, connected)
 
     def predictions(self, script: Path, forest: Path, processes: int, count: int) -> tuple[float, float]:
