@@ -54,3 +54,12 @@ def test_every_variable_can_be_set_in_the_env_file() -> None:
 def test_every_path_that_it_names_exists() -> None:
     for path in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / path).exists(), path
+
+
+def test_every_figure_on_scaling_is_one_that_was_measured() -> None:
+    results = (ROOT / "benchmarks/results.md").read_text()
+    measured = re.findall(
+        r"^\| forest of 300 trees: (\d) process(?:es)? \| ([\d,]+) predictions/s", results, re.MULTILINE
+    )
+    assert [models for models, _ in measured] == ["1", "2", "4"]
+    assert re.findall(r"^\| (\d) \| ([\d,]+) \|$", README, re.MULTILINE) == measured
