@@ -78,8 +78,11 @@ def allowed(stack: Stack, passwords: dict[str, str]) -> Callable[[str, Callable[
 def test_each_service_has_its_account(stack: Stack, passwords: dict[str, str]) -> None:
     stack.wait_for_another_row()
     page = f"http://127.0.0.1:{stack.management_port}/api/connections"
-    connections = eventually(lambda: json.loads(get(page, "admin", passwords["admin"])), "connections on the page")
-    assert sorted(connection["user"] for connection in connections) == sorted(ACCOUNTS)
+
+    def users() -> list[str]:
+        return sorted(connection["user"] for connection in json.loads(get(page, "admin", passwords["admin"])))
+
+    eventually(lambda: users() == sorted(ACCOUNTS), "their connections on the page")
 
 
 @pytest.mark.parametrize("queue", QUEUES)
