@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -74,8 +75,9 @@ def new_stack(base_images: dict[str, str], generations: dict[str, list[str]], im
     def new(generation: str, owner: int = 0, **environment: str) -> Stack:
         if generation not in generations:
             unavailable(f"no Compose of generation {generation}")
-        folder = Path(tempfile.mkdtemp(prefix=f"stack{generation}-"))
-        folder.chmod(0o755)
+        # Its name becomes that of the project, and so of images, which may not end in what mkdtemp may end in.
+        folder = Path(tempfile.gettempdir(), f"stack{generation}-{secrets.token_hex(4)}")
+        folder.mkdir(mode=0o755)
         made.append(Stack(generations[generation], folder, base_images | environment, owner))
         return made[-1]
 
