@@ -120,23 +120,6 @@ def test_health_tells_the_truth(stack: Stack) -> None:
     stack.wait_for_another_row()
 
 
-def test_four_models_share_one_queue(stack: Stack) -> None:
-    page = f"http://127.0.0.1:{stack.management_port}/api/queues/%2F/features"
-
-    def consumers() -> int:
-        queue: dict[str, int] = json.loads(get(page, "guest", "guest"))
-        return queue.get("consumers", 0)
-
-    stack.compose("up", "-d", "--scale", "model=4")
-    eventually(lambda: consumers() == 4, "four consumers", 60)
-    stack.wait_for_another_row()
-    stack.compose("up", "-d", "--scale", "model=1")
-    eventually(lambda: consumers() == 1, "one consumer", 60)
-    stack.wait_for_another_row()
-    ids = [row[0] for row in stack.rows()]
-    assert len(ids) == len(set(ids))
-
-
 def test_the_engine_finds_all_healthy_after_an_outage(stack: Stack) -> None:
     for service in ("rabbitmq", *SERVICES):
         eventually(
@@ -169,13 +152,21 @@ def test_down_leaves_nothing_but_the_data(stack: Stack) -> None:
     assert not run("docker", "image", "ls", "--quiet", "--filter", f"reference={stack.project}*")
 
 
-def test_make_up_make_down(new_stack: Any, generations: dict[str, list[str]]) -> None:
+def test_make_up_and_four_models_and_make_down(new_stack: Any, generations: dict[str, list[str]]) -> None:
     stack: Stack = new_stack(min(generations))
     told = stack.make("up")
     assert "logs/metric_log.csv" in told
     assert f"http://127.0.0.1:{stack.management_port}" in told
     eventually(stack.rows, "the first row", 60)
     assert "Up" in stack.make("ps")
+
+    page = f"http://127.0.0.1:{stack.management_port}/api/queues/%2F/features"
+    stack.compose("up", "-d", "--scale", "model=4")
+    eventually(lambda: json.loads(get(page, "guest", "guest")).get("consumers") == 4, "four models", 60)
+    stack.wait_for_another_row()
+    ids = [row[0] for row in stack.rows()]
+    assert len(ids) == len(set(ids))
+
     stack.make("down")
     assert not stack.left("container")
     assert not stack.left("network")
