@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 compose=local/compose.sh
+alerts=/alerts
 
 if ! docker version >/dev/null 2>&1 || ! $compose version >/dev/null 2>&1; then
     echo "No container engine with Compose answers here (docker version, docker-compose version)." >&2
@@ -27,6 +28,7 @@ if [ -z "${PYTHON_IMAGE:-}${RABBITMQ_IMAGE:-}" ] && ! grep -qsE '^(PYTHON|RABBIT
         if [[ $($compose config) == *"image: prom/prometheus:"* ]]; then
             local/images.sh prometheus
             export PROMETHEUS_IMAGE=pipeline-local/prometheus:2.53
+            alerts=/classic/alerts # Debian's package has the older page only
         fi
     fi
 fi
@@ -45,5 +47,5 @@ The pipeline runs.
   end              make down
 END
 if [[ $($compose config --services) == *prometheus* ]]; then
-    echo "  alerts           http://$($compose port prometheus 9090)/alerts"
+    echo "  alerts           http://$($compose port prometheus 9090)$alerts"
 fi
