@@ -143,10 +143,9 @@ class Bench:
         seen: list[tuple[float, float]] = []
         peaks: dict[str, float] = {}
         for arrival in itertools.islice(arrivals(csv, before, pause), count):
-            if len(seen) % 1000 == 0:  # not only at the end, since features ends before
-                peaks |= {name: peak for name, service in services.items() if (peak := service.peak())}
             seen.append(arrival)
-        peaks |= {name: peak for name, service in services.items() if (peak := service.peak())}
+            if len(seen) % 1000 == 1 or len(seen) == count:  # not only at the end, since features ends before
+                peaks |= {name: peak for name, service in services.items() if (peak := service.peak())}
         times = [now for now, _ in seen]
         rate = (count - times.count(times[0])) / (times[-1] - times[0])
         return Run(rate, [now - id for now, id in seen], peaks, connected)

@@ -93,16 +93,22 @@ def test_a_label_an_hour_late_makes_its_row(client: Client, run: Run, clock: Clo
     assert client.count("dead_letters") == 0
 
 
-def test_a_half_that_comes_while_another_expires_is_kept(
-    client: Client, run: Run, clock: Clock, tmp_path: Path
-) -> None:
-    """The expired half, still on its way to the dead letters, is joined after all; a new one waits in its place."""
+def expiring(client: Client, run: Run, clock: Clock, logs: Path) -> tuple[int, Service]:
+    """Let a half expire while the dead letters are full: how many these are, and metric."""
     client.declare("dead_letters", **{"x-max-length": 1, "x-overflow": "reject-publish"})
     fill = full(client)
     metric = start(run, "metric", clock, PENDING_TTL=3600)
     client.publish("y_true", {"id": 1, "body": 1})
-    settled(client, tmp_path / "logs", 0)
+    settled(client, logs, 0)
     clock.set(3700)
+    return fill, metric
+
+
+def test_a_half_that_comes_while_another_expires_is_kept(
+    client: Client, run: Run, clock: Clock, tmp_path: Path
+) -> None:
+    """The expired half, still on its way to the dead letters, is joined after all; a new one waits in its place."""
+    fill, metric = expiring(client, run, clock, tmp_path / "logs")
     metric.wait_for_log("did not come within")
     client.publish("y_pred", {"id": 1, "body": 2})
     eventually(lambda: len(rows(tmp_path / "logs")) == 2)
@@ -118,12 +124,7 @@ def test_a_half_that_comes_while_another_expires_is_kept(
 
 def test_an_expired_half_is_kept_until_it_is_safe(client: Client, run: Run, clock: Clock, tmp_path: Path) -> None:
     """Among dead letters that are full, while metric is killed."""
-    client.declare("dead_letters", **{"x-max-length": 1, "x-overflow": "reject-publish"})
-    fill = full(client)
-    metric = start(run, "metric", clock, PENDING_TTL=3600)
-    client.publish("y_true", {"id": 1, "body": 1})
-    settled(client, tmp_path / "logs", 0)
-    clock.set(3700)
+    fill, metric = expiring(client, run, clock, tmp_path / "logs")
     metric.wait_for_log("the broker refuses messages")
     metric.kill()
     client.take("dead_letters", fill)
