@@ -69,6 +69,15 @@ class Client:
         """Take n messages off the queue, waiting for them."""
         return [eventually(lambda: self.get(queue), f"message {i + 1} of {n} in {queue}") for i in range(n)]
 
+    def drain(self, queue: str) -> list[tuple[bytes, dict[str, Any]]]:
+        """Take all messages off the queue, until none has come for 5 s."""
+        taken = []
+        for method, properties, body in self.channel.consume(queue, auto_ack=True, inactivity_timeout=5):
+            if method is None:
+                break
+            taken.append((body, properties.headers))
+        return taken
+
     def count(self, queue: str) -> int:
         return int(self.channel.queue_declare(queue, passive=True).method.message_count)
 
@@ -115,12 +124,17 @@ class Service:
         return self.process.wait(DEADLINE)
 
 
+def whole_lines(csv: Path) -> str:
+    """What the CSV has so far, without a last line that may still be on its way."""
+    text = csv.read_text()
+    return text[: text.rfind("\n") + 1]
+
+
 def rows(logs: Path) -> list[tuple[float, float, float, float]]:
-    """The rows of the CSV, whose last line may still be on its way."""
+    """The rows of the CSV that are whole."""
     path = logs / "metric_log.csv"
     if not path.exists():
         return []
-    text = path.read_text()
-    header, *lines = csv.reader(text[: text.rfind("\n") + 1].splitlines())
+    header, *lines = csv.reader(whole_lines(path).splitlines())
     assert header == ["id", "y_true", "y_pred", "absolute_error"]
     return [(float(a), float(b), float(c), float(d)) for a, b, c, d in lines]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import secrets
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from sklearn.linear_model import LinearRegression
 
 from e2e.stack import SERVICES, Stack, get, run
 from faults.oracle import Oracle, dataset, table
-from harness import QUEUES, Client, eventually
+from harness import QUEUES, Client, eventually, whole_lines
 
 pytestmark = pytest.mark.engine
 
@@ -62,11 +61,6 @@ def complete(stack: Stack) -> bool:
     return all(len(online.get(name, [])) == len(NODES) for name in QUEUES)
 
 
-def whole_lines(csv: Path) -> str:
-    text = csv.read_text()
-    return text[: text.rfind("\n") + 1]
-
-
 def test_each_node_is_killed_under_load(cluster: Stack) -> None:
     eventually(lambda: complete(cluster), "three members of each queue", 60)
     addresses = {node: url(cluster, node) for node in NODES}
@@ -85,11 +79,7 @@ def test_each_node_is_killed_under_load(cluster: Stack) -> None:
     cluster.environment["PENDING_TTL"] = "0.001"  # what still waits has no other half
     cluster.compose("up", "-d", "metric")
     client = Client(addresses["rabbitmq"])
-    letters: list[tuple[bytes, dict[str, Any]]] = []
-    for method, properties, body in client.channel.consume("dead_letters", auto_ack=True, inactivity_timeout=5):
-        if method is None:
-            break
-        letters.append((body, properties.headers))
+    letters = client.drain("dead_letters")
     assert [client.count(queue) for queue in QUEUES] == [0, 0, 0, 0]
     cluster.compose("stop", "model", "metric")
 

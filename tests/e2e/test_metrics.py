@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from e2e.stack import Stack, run
+from e2e.stack import Stack, get, run
 from harness import ROOT, Client, eventually
 from local import free_port
 
@@ -44,8 +43,7 @@ def ask(stack: Stack, what: str, **parameters: str) -> Any:
     """What Prometheus answers; nothing as long as it does not."""
     url = f"http://127.0.0.1:{stack.environment['PROMETHEUS_PORT']}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return json.load(answer)["data"]
+        return json.loads(get(url))["data"]
     except (urllib.error.URLError, ConnectionError):
         return {}
 

@@ -159,12 +159,7 @@ class Chaos:
     def expire_halves(self) -> list[tuple[bytes, dict[str, Any]]]:
         """Let the halves that still wait be dead letters, and take all of these."""
         metric = Service("metric", self.folder, **self.env | {"PENDING_TTL": 0.001})
-        channel = Client(self.broker.url).channel
-        letters = []
-        for method, properties, body in channel.consume("dead_letters", auto_ack=True, inactivity_timeout=5):
-            if method is None:
-                break
-            letters.append((body, properties.headers))
+        letters = Client(self.broker.url).drain("dead_letters")
         assert metric.terminate() == 0
         return letters
 
