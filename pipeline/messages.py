@@ -1,0 +1,107 @@
+"""The contract as code: which queues there are, what a message is, and the reason why some bytes are none.
+
+A message is a JSON object of at most MAX_BODY bytes: `id`, a Unix time in seconds that names the sample, and `body`.
+Other keys are ignored. The id is passed on as it was written, to the character.
+"""
+
+import json
+import re
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw
+
+FEATURES, Y_TRUE, Y_PRED, DEAD_LETTERS = "features", "y_true", "y_pred", "dead_letters"  # the queues
+MAX_BODY = 2**20  # bytes of a message
+
+Id = Annotated[float, Meta(gt=-(2**53), lt=2**53)]
+M = TypeVar("M", bound="Message")
+
+
+class Message(msgspec.Struct):
+    """What every message has. `id` is the JSON number as it was written; `float(message.id)` is its value."""
+
+    id: Raw
+
+
+class Vector(Message):
+    """In `features`: d numbers, one for each feature, null where one is missing."""
+
+    body: list[float | None]
+
+
+class Value(Message):
+    """In `y_true` and `y_pred`: a number in the unit of the target."""
+
+    body: float
+
+
+id_decoder = msgspec.json.Decoder(Id)
+decoders: dict[type[Message], msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (Vector, Value)
+}
+SIGNATURES = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"PK\x03\x04": "zip",
+    b"\x80\x03": "a pickle",
+    b"\x80\x04": "a pickle",
+    b"\x80\x05": "a pickle",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"<": "XML or HTML",
+}
+STRING = re.compile(rb'"(\\.|[^"\\])*"')
+PYTHON = re.compile(rb"-?\b(NaN|nan|Infinity|inf|None|True|False|undefined)\b|'")  # in the place of JSON's words
+
+
+def encode(id: Raw, body: float | Raw) -> bytes:
+    """The bytes of a message, with the id as it came. `body`: a number, or JSON as it is."""
+    return msgspec.json.encode({"id": id, "body": body})
+
+
+def parse(text: bytes, kind: type[M]) -> M | str:
+    """The message, or the reason why it is none, for the person who looks at the dead letters."""
+    if len(text) > MAX_BODY:
+        return f"expected at most {MAX_BODY} bytes, got {len(text)}"
+    text = text.removeprefix(b"\xef\xbb\xbf")  # a byte order mark, which RFC 8259 lets a reader skip
+    try:
+        message: M = decoders[kind].decode(text)
+        if text.count(b'"') > 4:  # more than the two keys: the rest is looked at as well
+            json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        return _reason(text) or str(error)
+    try:
+        id_decoder.decode(message.id)
+    except ValueError as error:
+        return f"{error} - at `$.id`"
+    return message
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    """JSON leaves open which of two equal keys counts, so a message with two is rejected."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("Object has a key twice")
+
+
+def _reason(text: bytes) -> str:
+    """Name what the bytes are in the place of JSON, where that can be seen; otherwise an empty text."""
+    if not text.strip():
+        return "the message is empty"
+    for start, name in SIGNATURES.items():
+        if text.startswith(start):
+            return f"expected JSON in UTF-8, got {name}"
+    if b"\0" in text[:100]:
+        return "expected JSON in UTF-8, got UTF-16, UTF-32 or binary data"
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return f"expected JSON in UTF-8: {error}"
+    if word := PYTHON.search(STRING.sub(b'""', text)):
+        hint = "a missing feature is null, true and false are in lower case, text is in double quotes"
+        return f"{word[0].decode()} is not JSON: {hint}"
+    if text.lstrip().startswith(b'"'):
+        return "expected an object, got a string: was the JSON encoded twice?"
+    return ""

@@ -1,0 +1,97 @@
+"""The environment as typed settings, and how a program runs: until it is done or told to stop, with errors in one line.
+
+A service describes its settings as a dataclass. The field `pending_ttl` is the variable PENDING_TTL, its type says what
+it takes, and the description in the type is what a person reads when the value is something else:
+
+    @dataclass(frozen=True, kw_only=True)
+    class MetricSettings(Settings):
+        pending_ttl: Annotated[float, Meta(gt=0, description="a number of seconds above 0")] = 604800.0
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+STOP = 1.5  # seconds after SIGTERM at which the process ends, whatever hangs: a stop may take 2 s
+
+T = TypeVar("T")
+
+
+class UnusableError(Exception):
+    """A setting, or what it names, that cannot be used: the text tells a person what and why, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every program takes."""
+
+    log_level: Annotated[
+        str, Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")
+    ] = "INFO"
+
+
+def read(kind: type[T]) -> T:
+    """Read a dataclass of settings from the environment; an empty variable counts as not set.
+
+    Raises UnusableError for a value that its type does not take.
+    """
+    texts = {name: os.environ.get(name.upper(), "").strip() for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    types = get_type_hints(kind, include_extras=True)
+    return kind(**{name: convert(name.upper(), text, types[name]) for name, text in texts.items() if text})
+
+
+def convert(variable: str, text: str, kind: Any) -> Any:
+    """The text of a variable as a value of the type. Raises UnusableError."""
+    for read_text in (str, float):  # float: `.5` and `1e3` are numbers, although not in JSON
+        try:
+            return msgspec.convert(read_text(text), kind, strict=False)
+        except ValueError:
+            pass
+    (meta,) = (m for part in (kind, *get_args(kind)) for m in getattr(part, "__metadata__", ()))
+    shown = "" if meta.extra else f"={text!r}"  # extra: it holds a password
+    raise UnusableError(f"{variable}{shown}: takes {meta.description}")
+
+
+@contextmanager
+def one_line_errors(program: str) -> Iterator[None]:
+    """End the program with exit code 2 and one line for its operator where it raises UnusableError."""
+    try:
+        yield
+    except UnusableError as error:
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def run(service: str, kind: type[T], main: Callable[[T], Awaitable[None]]) -> None:
+    """Run a service, `main(settings)`, until it is done or SIGTERM or SIGINT ends it: exit code 0.
+
+    `main` is cancelled where it awaits. What then still hangs, such as a lookup of a name, ends with the process.
+    """
+    with one_line_errors(service):
+        settings = read(kind)
+        level = settings.log_level  # type: ignore[attr-defined]
+        logging.basicConfig(level=level, format=f"%(asctime)s {service} %(levelname)s %(message)s")
+        asyncio.run(_until_told_to_stop(main(settings)))
+
+
+async def _until_told_to_stop(main: Awaitable[None]) -> None:
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(main)
+
+    def stop() -> None:
+        task.cancel()
+        loop.call_later(STOP, os._exit, 0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
