@@ -21,6 +21,8 @@ from typing import Any
 
 import pika.channel
 
+from pipeline.settings import run
+
 STEP = os.environ.pop("KILL_STEP", "")
 AT = int(os.environ.pop("KILL_AT", "1"))
 AFTER = os.environ.pop("KILL_AFTER", "0") == "1"
@@ -82,7 +84,8 @@ def main() -> None:
         os.setuid(USER_ID)
     if CLOCK:
         time.time = lambda: real_time() + float(Path(CLOCK).read_text())
-    service.main()
+    settings = next(getattr(service, each) for each in dir(service) if each.lower() == f"{name}settings")
+    run(name, settings, service.main)
 
 
 if __name__ == "__main__":
