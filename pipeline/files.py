@@ -50,3 +50,44 @@ class Alive:
             if not self.failing:
                 log.warning("no sign of life for the health check: %s", error)
             self.failing = True
+
+
+SIGNATURES = {
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself: run `git lfs pull`",
+    b"<": "a web page or XML",
+    b"{": "JSON",
+    b"[{": "JSON",
+    b"[[": "JSON",
+    b"PK\x03\x04": "a zip archive (.xlsx, .npz, .keras and .pt are such)",
+    b"\xd0\xcf\x11\xe0": "an old Office document (.xls)",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive",
+    b"%PDF": "a PDF",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow (Feather) file",
+    b"FEA1": "a Feather file",
+    b"\x89HDF": "an HDF5 file (.h5; Keras and MATLAB write such)",
+    b"\x93NUMPY": "a numpy array (.npy)",
+    b"SQLite": "an SQLite database",
+    b"RDX": "an R workspace",
+    b"$FL": "an SPSS file",
+    b"CBM1": "a CatBoost model",
+    b"GGUF": "a GGUF model",
+    b"tree\nversion": "a LightGBM model as text",
+    b"\x7fELF": "a program",
+}
+
+
+def recognize(start: bytes) -> str:
+    """What a file is that begins like this, in words for a person; empty where it is none of the kinds known here.
+
+    For a place where another kind of file is expected: pickles, plain text and what gzip, bzip2 and xz compress are
+    not among the kinds.
+    """
+    if not start:
+        return "empty"
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((kind for signature, kind in SIGNATURES.items() if text.startswith(signature)), "")
