@@ -12,7 +12,6 @@ import codecs
 import csv
 import gzip
 import lzma
-import os
 import re
 import zlib
 from array import array
@@ -110,8 +109,8 @@ def load(settings: DataSettings) -> Dataset:
     missing = frame[columns.target].isna().to_numpy()
     if missing.any():
         raise UnusableError(
-            f"{_given(settings)}: the target {columns.target!r} has no value in {missing.sum()} rows, first in data "
-            f"row {missing.argmax() + 1}; only features may be missing: remove these rows, or set TARGET to another column"
+            f"{_given(settings)}: the target {columns.target!r} is missing in {missing.sum()} rows, first in data row "
+            f"{missing.argmax() + 1}; only features may be missing: remove these rows, or set TARGET to another column"
         )
     dataset = Dataset(frame[columns.features], frame[columns.target])
     if len(columns.features) * NUMBER_LENGTH > MAX_BODY:
@@ -204,18 +203,13 @@ def _table(settings: DataSettings) -> Iterator[tuple[list[str], Iterator[list[st
 def _open(name: str, given: str) -> Any:
     """The file as text, unpacked and decoded. Raises UnusableError where it is something else than a table."""
     path = Path(name)
-    if not path.exists():
-        raise UnusableError(
-            f"{given}: there is no such file; relative paths start in {os.getcwd()}, and a container sees only "
-            "what is mounted in it"
-        )
-    if not path.is_file():
-        raise UnusableError(f"{given}: takes a file, not a {'folder' if path.is_dir() else 'device or pipe'}")
+    if reason := files.not_a_file(path):
+        raise UnusableError(f"{given}: {reason}")
     with open(path, "rb") as file:
         start = file.read(6)
     opener = next((opener for signature, opener in OPENERS.items() if start.startswith(signature)), open)
     with opener(path, "rb") as file:
-        start = file.readline(2**24)  # the header
+        start = file.readline(2**24)
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8")
     kind = files.recognize(start)
     if not kind and encoding[:6] not in ("utf-16", "utf-32") and b"\0" in start:
@@ -270,7 +264,7 @@ def _cells(settings: DataSettings) -> Iterator[list[str]]:
             if len(row) != len(names):
                 raise UnusableError(
                     f"{_given(settings)}: data row {number} has {len(row)} cells, but the header names {len(names)} "
-                    f"columns ({listed(names)}). Row names need a name too; a cell with a comma in it needs quotation marks"
+                    f"columns ({listed(names)}). Row names need a name too; a comma in a cell needs quotation marks"
                 )
             yield [row[i] for i in used]
 
@@ -306,7 +300,7 @@ def _tell_bad_cells(settings: DataSettings, columns: Columns, bad: dict[int, tup
     text = f"{_given(settings)}: takes numbers only, but {'; '.join(cells[:3])}"
     if len(cells) > 3:
         text += f"; the same with {len(cells) - 3} more columns"
-    text += ". Write numbers with a decimal point and without thousands separators; leave a cell empty where its value is missing"
+    text += ". Write numbers with a decimal point and without thousands separators; a missing value is an empty cell"
     if features := [names[i] for i in bad if i < len(columns.features)]:
         dropped = [settings.drop_columns] if settings.drop_columns else []
         quoted = [f'"{name}"' if "," in name else name for name in features]
