@@ -1,8 +1,8 @@
 """The dataset: a CSV as features and labels, and which of its rows are streamed, which are fitted on.
 
-The file is read with the csv module rather than with pandas.read_csv, which repairs what it does not understand: it
-moves rows one column to the left where they are longer than the header, and fills up those that are shorter. Here every
-row has to have a cell for every name in the header, and a cell is a number, missing, or an error that names its place.
+The file is read with the csv module, since pandas.read_csv repairs what it does not understand: rows that are longer than
+the header are moved one column to the left, and shorter ones are filled up. Here every row has a cell for every name in
+the header, and a cell is a number, missing, or an error that names its place.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import lzma
 import re
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,19 +30,20 @@ from pipeline import files
 from pipeline.messages import MAX_BODY
 from pipeline.settings import Settings, UnusableError
 
-if TYPE_CHECKING:  # loading them takes a second, during which a service could not be stopped
+if TYPE_CHECKING:  # they are imported where they are used, since that takes a second
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
 HELD_OUT = 4  # rows 0, 4, 8, ... are streamed, the others are fitted on
-SEPARATORS = ",;\t|"
-MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", ".")  # in any case
-WORDS = {**dict.fromkeys(MISSING, float("nan")), "true": 1.0, "false": 0.0}
-DECIMAL_COMMA = str.maketrans(",.", ".,")
-THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")  # 1,234: could be either
-QUOTED = re.compile(r'"[^"]*"')
 NUMBER_LENGTH = 26  # bytes of a number in JSON at most, with the comma that follows it
+SEPARATORS = ";\t|,"  # where two are equally frequent, the comma is part of the names
+QUOTED = re.compile(r'"[^"]*"')
+MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", ".")  # and the same in upper case
+WORDS = {**dict.fromkeys(MISSING, float("nan")), "true": 1.0, "false": 0.0}
+NO_NUMBER = float("inf")
+DECIMAL_COMMA = str.maketrans(",.", ".,")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")  # 1,234 can be meant either way
 OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -56,12 +58,10 @@ BYTE_ORDER_MARKS = {
 class DataSettings(Settings):
     """Which dataset, and what its columns are for."""
 
-    dataset: Annotated[
-        str, Meta(description="the path of a CSV with a header; empty: the diabetes data of scikit-learn")
-    ] = ""
-    target: Annotated[str, Meta(description="the column of the labels; empty: the last one")] = ""
+    dataset: Annotated[str, Meta(description="the path of a CSV with a header")] = ""  # empty: the diabetes data
+    target: Annotated[str, Meta(description="the column of the labels")] = ""  # empty: the last one
     drop_columns: Annotated[
-        str, Meta(description="columns that are no features, such as an identifier; separated by commas")
+        str, Meta(description="columns that are no features, such as an identifier, separated by commas")
     ] = ""
 
 
@@ -73,10 +73,14 @@ class Dataset(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """What the columns of a table are for."""
+    """What the columns are for; those to leave out are not among them."""
 
     features: list[str]
     target: str
+
+
+class BadTableError(Exception):
+    """What is wrong with the file that DATASET names."""
 
 
 def held_out(n: int) -> NDArray[np.bool_]:
@@ -87,53 +91,67 @@ def held_out(n: int) -> NDArray[np.bool_]:
 
 
 def load(settings: DataSettings) -> Dataset:
-    """Read the dataset. Raises UnusableError for one that cannot be streamed or fitted on."""
-    import pandas as pd
-
-    if not settings.dataset:
-        frame = _bundled()
-        columns = _choose(list(frame.columns), settings)
-        frame = frame[[*columns.features, columns.target]]
-    else:
+    """Read the dataset. Raises UnusableError where it cannot be streamed or fitted on."""
+    with _worded(settings):
         columns = read_columns(settings)
-        table, bad = _read(settings, None)
-        if any("," in text and not THOUSANDS.fullmatch(text) for _, text in bad.values()):
-            with_comma, still_bad = _read(settings, DECIMAL_COMMA)
-            if len(still_bad) < len(bad):
-                table, bad = with_comma, still_bad
-        if bad:
-            raise UnusableError(_tell_bad_cells(settings, columns, bad))
-        frame = pd.DataFrame(table, columns=[*columns.features, columns.target])
-    if len(frame) < 2:
-        raise UnusableError(f"{_given(settings)}: takes at least two rows below the header, not {len(frame)}")
-    missing = frame[columns.target].isna().to_numpy()
-    if missing.any():
-        raise UnusableError(
-            f"{_given(settings)}: the target {columns.target!r} is missing in {missing.sum()} rows, first in data row "
-            f"{missing.argmax() + 1}; only features may be missing: remove these rows, or set TARGET to another column"
-        )
-    dataset = Dataset(frame[columns.features], frame[columns.target])
-    if len(columns.features) * NUMBER_LENGTH > MAX_BODY:
-        size = max(len(msgspec.json.encode(row)) for row in dataset.X[held_out(len(frame))].to_numpy().tolist())
-        if size > MAX_BODY - 100:  # of which the id and the keys take up to 60
-            raise UnusableError(
-                f"{_given(settings)}: a row of its {len(columns.features)} features makes a message of {size} "
-                f"bytes, and a message has at most {MAX_BODY}: leave out columns"
+        frame = _read_frame(settings, columns) if settings.dataset else _bundled()
+        X, y = frame[columns.features], frame[columns.target]
+        if len(y) < 2:
+            raise BadTableError(f"takes at least two rows below the header, not {len(y)}")
+        missing = y.isna().to_numpy()
+        if missing.any():
+            raise BadTableError(
+                f"the target {y.name!r} is missing in {missing.sum()} of {len(y)} rows, first in data row {missing.argmax() + 1}; "
+                "only features may be missing: remove these rows"
             )
-    return dataset
+        if X.shape[1] * NUMBER_LENGTH > MAX_BODY:
+            size = max(len(msgspec.json.encode(row)) for row in X[held_out(len(X))].to_numpy().tolist())
+            if size > MAX_BODY - 100:  # the id and the keys take up to 60
+                raise BadTableError(
+                    f"a row of its {X.shape[1]} features makes a message of {size} bytes, and a message has at most "
+                    f"{MAX_BODY}: leave out columns"
+                )
+    return Dataset(X, y)
 
 
 def read_columns(settings: DataSettings) -> Columns:
     """Read the header only. Raises UnusableError."""
     if not settings.dataset:
         return _choose(list(_bundled().columns), settings)
-    with _table(settings) as (names, _):
+    with _worded(settings), _table(settings.dataset) as (names, _):
         return _choose(names, settings)
 
 
 def listed(names: list[str]) -> str:
     """Names in a sentence, the first ones where there are many."""
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+@contextmanager
+def _worded(settings: DataSettings) -> Iterator[None]:
+    """Make an UnusableError of whatever is wrong with the file."""
+    try:
+        yield
+    except (
+        BadTableError,
+        OSError,
+        EOFError,
+        UnicodeError,
+        csv.Error,
+        zlib.error,
+        lzma.LZMAError,
+        MemoryError,
+    ) as error:
+        match error:
+            case BadTableError():
+                text = str(error)
+            case csv.Error():
+                text = f"cannot be read: {error}; is a quotation mark left open?"
+            case OSError(strerror=str(reason)):
+                text = f"cannot be read: {reason}"
+            case _:
+                text = f"cannot be read: {error or type(error).__name__}"
+        raise UnusableError(f"DATASET={settings.dataset!r}: {text}") from error
 
 
 def _bundled() -> pd.DataFrame:
@@ -143,168 +161,158 @@ def _bundled() -> pd.DataFrame:
     return load_diabetes(as_frame=True).frame
 
 
-def _given(settings: DataSettings) -> str:
-    return f"DATASET={settings.dataset!r}"
-
-
 def _choose(names: list[str], settings: DataSettings) -> Columns:
-    """Tell target, features and dropped columns apart."""
-    target = settings.target.strip()
-    dropped = [name.strip() for name in next(csv.reader([settings.drop_columns], skipinitialspace=True), [])]
-    dropped = [name for name in dropped if name]
-    for variable, value, wanted in ("TARGET", target, [target]), ("DROP_COLUMNS", settings.drop_columns, dropped):
-        if unknown := [name for name in wanted if name and name not in names]:
-            raise UnusableError(
-                f"{variable}={value!r}: there is no column {listed(unknown)}; takes one of the columns {listed(names)}"
-            )
+    """Tell features, target and the columns to leave out apart."""
+    target, columns = _name(settings.target), set(names)
+    dropped = [_name(name) for name in next(csv.reader([settings.drop_columns], skipinitialspace=True), []) if name]
+    for setting, wanted in (f"TARGET={target!r}", [target]), (f"DROP_COLUMNS={settings.drop_columns!r}", dropped):
+        if unknown := [name for name in wanted if name and name not in columns]:
+            raise UnusableError(f"{setting}: there is no column {listed(unknown)}; takes one of {listed(names)}")
     if target in dropped:
         raise UnusableError(f"DROP_COLUMNS={settings.drop_columns!r}: {target} is the TARGET, which cannot be left out")
-    kept = [name for name in names if name not in dropped]
-    target = target or (kept[-1] if kept else "")
-    features = [name for name in kept if name != target]
-    if not features:
-        raise UnusableError(
-            f"{_given(settings)}: takes a target and at least one feature, but only {listed(kept) or 'nothing'} is left"
-        )
+    columns -= {*dropped}
+    kept = [name for name in names if name in columns]
+    if len(kept) < 2:
+        raise BadTableError(f"takes a target and at least one feature, but only {listed(kept) or 'nothing'} is left")
     if unnamed := [name for name in kept if name.startswith("Unnamed: ")]:
-        raise UnusableError(
-            f"{_given(settings)}: column {names.index(unnamed[0]) + 1} has no name, like the index that pandas writes: "
-            f"name it, save with to_csv(index=False), or leave it out: DROP_COLUMNS='{','.join([*dropped, *unnamed])}'"
+        raise BadTableError(
+            f"column {names.index(unnamed[0]) + 1} has no name, like the index that pandas writes: name it, save with "
+            f"to_csv(index=False), or leave it out: {_leaving_out(unnamed, settings)}"
         )
-    return Columns(features, target)
+    target = target or kept[-1]
+    return Columns([name for name in kept if name != target], target)
 
 
-@contextmanager
-def _table(settings: DataSettings) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
-    """The names in the header, and the rows of cells below it. Whatever is wrong with the file is an UnusableError."""
-    given = _given(settings)
-    if "://" in settings.dataset:
-        raise UnusableError(f"{given}: takes the path of a file here, not an address: download it first")
-    try:
-        with _open(settings.dataset, given) as file:
-            line = next((line for line in file if line.strip()), "")
-            separator = max(SEPARATORS, key=QUOTED.sub("", line).count)
-            file.seek(0)
-            lines = csv.reader(file, delimiter=separator, skipinitialspace=True)
-            rows = (row for row in lines if any(cell.strip() for cell in row))
-            names = [" ".join(name.split()) for name in next(rows, [])]
-            while names and not names[-1]:  # from a separator at the end of the line
-                names.pop()
-            _check_header(names, given)
-            yield [name or f"Unnamed: {i}" for i, name in enumerate(names)], rows
-    except OSError as error:
-        raise UnusableError(f"{given}: cannot be read: {error.strerror or error}") from error
-    except csv.Error as error:
-        raise UnusableError(f"{given}: cannot be read: {error}; is a quotation mark left open?") from error
-    except (UnicodeError, EOFError, MemoryError, zlib.error, lzma.LZMAError) as error:
-        raise UnusableError(f"{given}: cannot be read: {error or type(error).__name__}") from error
+def _leaving_out(names: list[str], settings: DataSettings) -> str:
+    """The setting that leaves these columns out as well."""
+    quoted = [f'"{name}"' if "," in name else name for name in names]
+    return f"DROP_COLUMNS='{','.join(filter(None, [settings.drop_columns, *quoted]))}'"
 
 
-def _open(name: str, given: str) -> Any:
-    """The file as text, unpacked and decoded. Raises UnusableError where it is something else than a table."""
-    path = Path(name)
-    if reason := files.not_a_file(path):
-        raise UnusableError(f"{given}: {reason}")
-    with open(path, "rb") as file:
-        start = file.read(6)
-    opener = next((opener for signature, opener in OPENERS.items() if start.startswith(signature)), open)
-    with opener(path, "rb") as file:
-        start = file.readline(2**24)
-    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8")
-    kind = files.recognize(start)
-    if not kind and encoding[:6] not in ("utf-16", "utf-32") and b"\0" in start:
-        kind = "binary, or text in UTF-16 without a byte order mark: save it as UTF-8"
-    if kind:
-        raise UnusableError(f"{given}: takes a CSV with a header, but the file is {kind}")
-    try:
-        start.decode(encoding if encoding == "utf-8" else "latin-1")
-    except UnicodeDecodeError:
-        encoding = "cp1252"  # which Excel writes in the western world
-    return opener(path, "rt", encoding=encoding, errors="replace", newline="")
+def _read_frame(settings: DataSettings, columns: Columns) -> pd.DataFrame:
+    """The columns in use, as numbers with a decimal point, or with a decimal comma where that reads more of them."""
+    import pandas as pd
+
+    numbers, bad = _read_numbers(settings, columns, {})
+    if any("," in text and not THOUSANDS.fullmatch(text) for _, text in bad.values()):
+        with_comma, bad_with_comma = _read_numbers(settings, columns, DECIMAL_COMMA)
+        if len(bad_with_comma) < len(bad):
+            numbers, bad = with_comma, bad_with_comma
+    if not bad:
+        return pd.DataFrame(numbers, columns=[*columns.features, columns.target])
+    cells = [f"data row {row + 1} of column {name!r} has {text[:40]!r}" for name, (row, text) in bad.items()]
+    more = f"; {len(cells) - 3} more columns have such cells" if len(cells) > 3 else ""
+    features = [name for name in bad if name != columns.target]
+    raise BadTableError(
+        f"takes numbers only, but {'; '.join(cells[:3])}{more}. Write numbers with a decimal point and no thousands "
+        "separators, leave cells empty where they are missing, encode text as numbers (M/F as 0/1)"
+        + (f", or leave columns out: {_leaving_out(features, settings)}" if features else "")
+    )
 
 
-def _check_header(names: list[str], given: str) -> None:
-    if not names:
-        raise UnusableError(f"{given}: takes a CSV with a header, but the file is empty")
-    if len(names) == 1:
-        raise UnusableError(
-            f"{given}: takes at least two columns, separated by comma, semicolon or tab, but the first line is "
-            f"{names[0][:80]!r}"
-        )
-    if twice := sorted({name for name in names if name and names.count(name) > 1}):
-        raise UnusableError(f"{given}: more than one column is called {listed(twice)}: give each a name of its own")
-    numbers = [_number(name, None) for name in names if name]
-    numbers = [number for number in numbers if abs(number) < float("inf")]
-    texts = len([name for name in names if name]) - len(numbers)
-    years = all(number.is_integer() for number in numbers) and numbers == sorted(numbers) and texts
-    if numbers and numbers != [*range(len(numbers))] and not years:
-        raise UnusableError(
-            f"{given}: takes a CSV with a header, but the first line, {listed(names)}, looks like data: add a line "
-            "above it with the names of the columns; a name should not be a number"
-        )
+def _read_numbers(
+    settings: DataSettings, columns: Columns, translation: dict[int, int]
+) -> tuple[NDArray[np.float64], dict[str, tuple[int, str]]]:
+    """All numbers, (n, d + 1), the target last; and the row and text of the first cell in each column that is none."""
+    import numpy as np
 
-
-def _number(text: str, swap: dict[int, int] | None) -> float:
-    """A cell as a number: NaN where it is missing, infinite where it is none."""
-    try:
-        number = float(text.translate(swap) if swap else text)
-    except ValueError:
-        return WORDS.get(text.strip().lower(), float("inf"))
-    return float("inf") if "_" in text else number  # Python takes 1_000, nobody else does
+    flat = array("d")  # 8 bytes per number
+    for cells in _cells(settings):
+        flat.extend([_number(cell, translation) for cell in cells])
+    names = [*columns.features, columns.target]
+    numbers = np.asarray(flat).reshape(-1, len(names))
+    bad = np.isinf(numbers)
+    rows = {int(j): int(bad[:, j].argmax()) for j in np.flatnonzero(bad.any(axis=0))}
+    texts = dict.fromkeys(rows, "")
+    for i, cells in enumerate(islice(_cells(settings), max(rows.values(), default=-1) + 1)):
+        texts |= {j: cells[j].strip() for j, row in rows.items() if row == i}
+    return numbers, {names[j]: (rows[j], texts[j]) for j in rows}
 
 
 def _cells(settings: DataSettings) -> Iterator[list[str]]:
     """The cells of each row, those of the features first, then the target's."""
-    with _table(settings) as (names, rows):
-        columns = _choose(names, settings)
-        used = [names.index(name) for name in (*columns.features, columns.target)]
+    with _table(settings.dataset) as (names, rows):
+        place = {name: i for i, name in enumerate(names)}
+        features, target = _choose(names, settings)
+        used = [place[name] for name in (*features, target)]
         for number, row in enumerate(rows, 1):
             while len(row) > len(names) and not row[-1].strip():  # from a separator at the end of the line
                 row.pop()
             if len(row) != len(names):
-                raise UnusableError(
-                    f"{_given(settings)}: data row {number} has {len(row)} cells, but the header names {len(names)} "
-                    f"columns ({listed(names)}). Row names need a name too; a comma in a cell needs quotation marks"
+                raise BadTableError(
+                    f"data row {number} has {len(row)} cells, but the header names {len(names)} columns "
+                    f"({listed(names)}). A column of row names needs a name too, a comma in a cell quotation marks"
                 )
             yield [row[i] for i in used]
 
 
-def _read(
-    settings: DataSettings, swap: dict[int, int] | None
-) -> tuple[NDArray[np.float64], dict[int, tuple[int, str]]]:
-    """All numbers, (n, d + 1), the target last, infinite where a cell is no number; and where these cells are.
-
-    The latter as the column's index -> the row's index and the text of the first such cell.
-    """
-    import numpy as np
-
-    numbers, width = array("d"), len(read_columns(settings).features) + 1
-    for cells in _cells(settings):
-        numbers.extend([_number(cell, swap) for cell in cells])
-    table = np.array(numbers).reshape(-1, width)
-    is_bad = np.isinf(table)
-    first = {int(column): int(is_bad[:, column].argmax()) for column in np.flatnonzero(is_bad.any(axis=0))}
-    bad: dict[int, tuple[int, str]] = {}
-    if first:
-        rows = set(first.values())
-        for number, cells in enumerate(islice(_cells(settings), max(rows) + 1)):
-            if number in rows:
-                bad |= {column: (number, cells[column].strip()) for column, row in first.items() if row == number}
-    return table, bad
+def _number(text: str, translation: dict[int, int]) -> float:
+    """A cell as a number: NaN where it is missing, NO_NUMBER where it is none, or infinite."""
+    try:
+        number = float(text.translate(translation) if translation else text)
+    except ValueError:
+        return WORDS.get(text.strip().lower(), NO_NUMBER)
+    return NO_NUMBER if "_" in text else number  # 1_000 is a number in Python only
 
 
-def _tell_bad_cells(settings: DataSettings, columns: Columns, bad: dict[int, tuple[int, str]]) -> str:
-    """One line that names all columns which are not numbers, the first such cell of some, and what to do."""
-    names = [*columns.features, columns.target]
-    cells = [f"data row {row + 1} of column {names[i]!r} has {text[:40]!r}" for i, (row, text) in bad.items()]
-    text = f"{_given(settings)}: takes numbers only, but {'; '.join(cells[:3])}"
-    if len(cells) > 3:
-        text += f"; the same with {len(cells) - 3} more columns"
-    text += ". Write numbers with a decimal point and without thousands separators; a missing value is an empty cell"
-    if features := [names[i] for i in bad if i < len(columns.features)]:
-        dropped = [settings.drop_columns] if settings.drop_columns else []
-        quoted = [f'"{name}"' if "," in name else name for name in features]
-        text += (
-            f"; encode text as numbers (M/F as 0/1), or leave it out: DROP_COLUMNS='{','.join([*dropped, *quoted])}'"
+@contextmanager
+def _table(path: str) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
+    """The names in the header, `Unnamed: 0` for one without, as in pandas; and the rows of cells below it."""
+    with _open(path) as file:
+        lines = list(islice((line for line in file if line.strip()), 2))
+        count = {separator: [QUOTED.sub("", line).count(separator) for line in lines] for separator in SEPARATORS}
+        separator = max(SEPARATORS, key=lambda separator: (min(count[separator], default=0), count[separator]))
+        file.seek(0)
+        rows = (row for row in csv.reader(file, delimiter=separator, skipinitialspace=True) if any(map(str.strip, row)))
+        names = [_name(name) for name in next(rows, [])]
+        while names and not names[-1]:  # from a separator at the end of the line
+            names.pop()
+        if len(names) < 2:
+            raise BadTableError(
+                "takes at least two columns, separated by comma, semicolon or tab; the first line is "
+                f"{''.join(lines[:1]).strip()[:80]!r}"
+            )
+        _check_names([name for name in names if name])
+        yield [name or f"Unnamed: {i}" for i, name in enumerate(names)], rows
+
+
+def _open(name: str) -> Any:
+    """The file as text, decompressed and decoded."""
+    if "://" in name:
+        raise BadTableError("takes the path of a file, and this is an address: download it first")
+    path = Path(name)
+    if problem := files.not_a_file(path):
+        raise BadTableError(problem)
+    with open(path, "rb") as file:
+        start = file.read(6)
+    opener = next((opener for signature, opener in OPENERS.items() if start.startswith(signature)), open)
+    with opener(path, "rb") as file:
+        start = file.read(2**20)
+    encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8")
+    kind = files.recognize(start)
+    if b"\0" in start and not encoding.startswith(("utf-16", "utf-32")):
+        kind = kind or "binary, or UTF-16 without a byte order mark: save it as UTF-8"
+    if kind:
+        raise BadTableError(f"takes a CSV with a header, but the file is {kind}")
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        encoding = "cp1252" if encoding == "utf-8" else encoding  # which Excel writes in the western world
+    return opener(path, "rt", encoding=encoding, errors="replace", newline="")
+
+
+def _name(text: str) -> str:
+    """A column's name without blanks around it, since they cannot be seen."""
+    return " ".join(text.split())
+
+
+def _check_names(names: list[str]) -> None:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise BadTableError(f"more than one column is called {listed(twice)}: give each a name of its own")
+    numbers = [number for name in names if abs(number := _number(name, {})) < NO_NUMBER]
+    rising = numbers == sorted(numbers) and all(map(float.is_integer, numbers))
+    if numbers and numbers != [*range(len(names))] and not (rising and len(numbers) < len(names)):  # such as years
+        raise BadTableError(
+            f"takes a CSV with a header, but the first line looks like data: {listed(names)}. Add a line with names "
+            "above it; a name should not be a number"
         )
-    return text
