@@ -1,8 +1,8 @@
 """The dataset: a CSV as features and labels, and which of its rows are streamed, which are fitted on.
 
-The file is read with the csv module, since pandas.read_csv repairs what it does not understand: rows that are longer than
-the header are moved one column to the left, and shorter ones are filled up. Here every row has a cell for every name in
-the header, and a cell is a number, missing, or an error that names its place.
+The file is read with the csv module, since pandas.read_csv repairs what it does not understand: it moves rows that are
+longer than the header to the left, and fills up shorter ones. Here every row has a cell for every name in the header,
+and a cell is a number, missing, or an error that names its place.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def load(settings: DataSettings) -> Dataset:
         missing = y.isna().to_numpy()
         if missing.any():
             raise BadTableError(
-                f"the target {y.name!r} is missing in {missing.sum()} of {len(y)} rows, first in data row {missing.argmax() + 1}; "
-                "only features may be missing: remove these rows"
+                f"the target {y.name!r} is missing in {missing.sum()} of {len(y)} rows, first in data row "
+                f"{missing.argmax() + 1}; only features may be missing: remove these rows"
             )
         if X.shape[1] * NUMBER_LENGTH > MAX_BODY:
             size = max(len(msgspec.json.encode(row)) for row in X[held_out(len(X))].to_numpy().tolist())

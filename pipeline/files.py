@@ -97,7 +97,7 @@ def recognize(start: bytes) -> str:
 
     For places where a pickle or a CSV is expected: these are not known, nor is what gzip, bzip2 and xz compress.
     """
+    start = start.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8
     if not start.strip():
         return "empty"
-    start = start.removeprefix(b"\xef\xbb\xbf")
     return next((kind for pattern, kind in KINDS.items() if re.match(pattern, start, re.DOTALL)), "")
