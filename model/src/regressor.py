@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ from pipeline.settings import UnusableError
 
 if TYPE_CHECKING:  # loading them takes a second
     from numpy.typing import NDArray
+
+Vectors = Sequence[Sequence[float | None]]  # n of d features, None where one is missing
 
 OWN_MODULES = ("__main__", __name__, "pipeline", "features", "model", "train", "metric", "plot")
 SKLEARN_VERSION = re.compile(rb"_sklearn_version.{1,12}?(\d+\.\d+(?:\.\d+)*(?:\.?(?:rc|dev|post)\d+)?)", re.DOTALL)
@@ -90,7 +93,7 @@ def _cause(content: bytes, error: Any) -> str:
     content, here = _decompress(content), sklearn.__version__
     package = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
     wrote = SKLEARN_VERSION.search(content)
-    if package and package not in sys.modules:
+    if package.isidentifier() and package not in sys.modules:
         return (
             f"it needs {error.name}, which is not installed: add the package to model/requirements.txt, or, if it is a "
             f"file of your own, {_by_value(error.name)}"
@@ -100,7 +103,7 @@ def _cause(content: bytes, error: Any) -> str:
             f"scikit-learn {version} wrote it, and {here} is installed: put scikit-learn=={version} in "
             f"model/requirements.txt, or fit and save the model under {here}"
         )
-    if package:
+    if package in sys.modules:
         version = getattr(sys.modules[package], "__version__", "as installed")
         return f"it needs {error.name}, which {package} {version} does not have: install the version that wrote it"
     if not content.startswith(b"\x80"):  # as all pickles do since Python 3
@@ -158,7 +161,7 @@ class Regressor:
         except Exception:
             return None  # it need not take zeros
         if y.dtype.kind in "US" or (y.dtype == object and any(isinstance(value, str) for value in y.flat)):
-            return f"answers text, such as {y.flat[0]!r}, not numbers"
+            return f"answers text, such as {str(y.flat[0])!r}, not numbers"
         if np.size(y) != 1:
             return f"answers {np.size(y)} numbers for one vector: fit it on one target"
         return None
@@ -178,7 +181,7 @@ class Regressor:
                 f"{given}: the model was fitted on {self.n_features} features, not on {len(columns)}: {listed(columns)}"
             )
 
-    def _ask(self, vectors: list[list[float | None]]) -> NDArray[Any]:
+    def _ask(self, vectors: Vectors) -> NDArray[Any]:
         """What the model answers to n vectors of d features."""
         import numpy as np
 
@@ -189,7 +192,7 @@ class Regressor:
             X = pd.DataFrame(X, columns=self.names)
         return np.asarray(self.model.predict(X))
 
-    def predict(self, vectors: list[list[float | None]]) -> list[float | str]:
+    def predict(self, vectors: Vectors) -> list[float | str]:
         """One prediction for each of n vectors of d features, or the reason why there is none.
 
         Raises what is no vector's fault, such as MemoryError: then all can be tried again.
@@ -201,7 +204,7 @@ class Regressor:
             for vector in vectors
         ]
 
-    def _predict(self, vectors: list[list[float | None]]) -> list[float | str]:
+    def _predict(self, vectors: Vectors) -> list[float | str]:
         if not vectors:
             return []
         try:
@@ -222,14 +225,14 @@ class Regressor:
             for y, vector in zip(predictions.ravel().tolist(), vectors, strict=True)
         ]
 
-    def _reason(self, vector: list[float | None], problem: str) -> str:
+    def _reason(self, vector: Sequence[float | None], problem: str) -> str:
         if None not in vector:
             return f"the model failed: {problem}"
         i = vector.index(None)
         name = f" ({self.names[i]})" if self.names is not None else ""
         return f"the model does not take missing values: feature {i + 1}{name} is null ({problem.splitlines()[0]})"
 
-    def probe(self, vectors: list[list[float | None]]) -> str | None:
+    def probe(self, vectors: Vectors) -> str | None:
         """The reason why this model cannot take over from one that has answered these vectors, None if it can."""
         reasons = (answer for answer in self.predict(vectors) if isinstance(answer, str))
         reason = next(reasons, None)
