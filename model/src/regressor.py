@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # loading them takes a second
 
 Vectors = Sequence[Sequence[float | None]]  # n of d features, None where one is missing
 
-OWN_MODULES = ("__main__", __name__, "pipeline", "features", "model", "train", "metric", "plot")
+OWN_MODULES = ("__main__", __name__, "model", "train", "pipeline")  # a class of the user is not looked for in these
 SKLEARN_VERSION = re.compile(rb"_sklearn_version.{1,12}?(\d+\.\d+(?:\.\d+)*(?:\.?(?:rc|dev|post)\d+)?)", re.DOTALL)
 
 
@@ -54,7 +54,7 @@ def load_model(path: str, sha256: str | None = None) -> Any:
     try:
         return _unpickle(content)
     except BadModelError as error:
-        raise BadModelError(f"{given}: {error}") from error
+        raise BadModelError(f"{given}: cannot be loaded: {error}") from error
     except Exception as error:  # a broken pickle raises almost anything
         raise BadModelError(f"{given}: cannot be loaded: {_cause(content, error)}") from error
 
@@ -64,7 +64,7 @@ def _unpickle(content: bytes) -> Any:
     from sklearn.exceptions import InconsistentVersionWarning
 
     def check(event: str, arguments: tuple[Any, ...]) -> None:
-        """A class of the user's script is not to be found among our own."""
+        """Reject a class of the user's program, before one of ours with the same name is taken for it."""
         if loading and event == "pickle.find_class":
             module, name = arguments
             if module.partition(".")[0] in OWN_MODULES:
@@ -126,6 +126,11 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
+def _without_blanks(name: str) -> str:
+    """A column's name to compare: LightGBM writes underscores for blanks."""
+    return "_".join(name.split())
+
+
 class Regressor:
     """A fitted model that answers a vector of d features with one number. Raises BadModelError."""
 
@@ -170,11 +175,11 @@ class Regressor:
         columns = read_columns(data).features
         given = f"DATASET={data.dataset!r}"
         if self.names is not None:
-            fitted = [" ".join(str(name).split()) for name in self.names]
-            if fitted != columns:
+            fitted = [str(name) for name in self.names]
+            if list(map(_without_blanks, fitted)) != list(map(_without_blanks, columns)):
                 raise BadModelError(
-                    f"{given}: the model was fitted on the columns {listed(fitted)}, not on {listed(columns)}, which "
-                    "are left by TARGET and DROP_COLUMNS; the order counts"
+                    f"{given}: the model was fitted on the columns {listed(fitted)}, in this order, not on "
+                    f"{listed(columns)}: check TARGET and DROP_COLUMNS"
                 )
         elif self.n_features not in (None, len(columns)):
             raise BadModelError(
