@@ -92,12 +92,30 @@ def test_separator_and_decimal_comma_are_found_out(tmp_path: Path, separator: st
 
 
 @pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("height, cm, barefoot;weight;y\n1;2;3\n4;5;6\n", ["height, cm, barefoot", "weight", "y"]),
+        ("ratio a|b|c,b,y\n1,2,3\n4,5,6\n", ["ratio a|b|c", "b", "y"]),
+        ("from;to;by\tb\ty\n1\t2\t3\n4\t5\t6\n", ["from;to;by", "b", "y"]),
+    ],
+)
+def test_a_separator_in_a_name(tmp_path: Path, content: str, names: list[str]) -> None:
+    check(read(tmp_path, content), names, [[1, 2, 3], [4, 5, 6]])
+
+
+def test_a_separator_in_quotation_marks_separates_nothing(tmp_path: Path) -> None:
+    content = '"a;b;c",b,y\n"p;q;r",1,2\n"p;q;r",3,4\n'
+    check(read(tmp_path, content, drop="a;b;c"), ["b", "y"], [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
     "content",
     [
         "\n\na,größe\n1,2\n\n3,4\n\n",
         '"a","größe"\r\n"1","2"\r\n"3","4"\r\n',
         "a,größe\r1,2\r3,4\r",
         "a , größe\n 1, 2 \n3 ,4",
+        '"a", "größe"\n"1", "2"\n"3", "4"\n',
         "a,größe,\n1,2,\n3,4,\n",
         "a,größe\n1,2,\n3,4,\n",
         "a;größe;;;\n1;2;;;\n3;4;;;\n;;;;\n",

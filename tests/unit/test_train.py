@@ -115,13 +115,16 @@ def test_what_cannot_be_used_is_told_in_one_line(fit: Run, env: dict[str, str], 
 
 
 @pytest.mark.parametrize(("column", "scale"), [("age", 1e300), ("bmi", 1e200), ("age", 1e307), ("y", 1e307)])
-def test_numbers_whose_squares_are_too_large(fit: Run, column: str, scale: float) -> None:
+def test_numbers_whose_squares_are_too_large(
+    fit: Run, recwarn: pytest.WarningsRecorder, column: str, scale: float
+) -> None:
     frame = table()
     frame[column] *= scale / 100
     code, text, model = fit(frame)
     assert (code, model) == (2, None)
     assert "the numbers are too large to fit on" in text
     assert len(text.splitlines()) == 2
+    assert not recwarn.list
 
 
 def test_a_model_that_cannot_be_written_leaves_the_old_one(fit: Run, tmp_path: Path) -> None:
