@@ -7,6 +7,10 @@ and a cell is a number, missing, or an error that names its place.
 
 from __future__ import annotations
 
+from pipeline import files
+from pipeline.messages import MAX_BODY
+from pipeline.settings import Settings, UnusableError
+
 import bz2
 import codecs
 import csv
@@ -25,10 +29,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
-
-from pipeline import files
-from pipeline.messages import MAX_BODY
-from pipeline.settings import Settings, UnusableError
 
 if TYPE_CHECKING:  # they are imported where they are used, since that takes a second
     import numpy as np

@@ -162,7 +162,7 @@ def explain(error: Exception, folder: Path) -> str:
             " their other half are lost then, and what comes again for an old row makes a second one"
         )
     for name in (STATE, LOG):
-        if (folder / name).is_dir():
+        if os.path.isdir(folder / name):  # Path.is_dir raises in a folder that is closed
             return f"{name} is a folder, where a file has to be: rename it"
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "takes a folder, and this, or a part of the path, is a file"

@@ -11,6 +11,7 @@ of its own, so that a slow vector does not cost the connection, nor a deadly one
 from pipeline.broker import Broker, BrokerSettings, Outgoing, stay_connected
 from pipeline.dataset import DataSettings
 from pipeline.messages import DEAD_LETTERS, FEATURES, Y_PRED, Vector, encode, parse
+from pipeline.regressor import Regressor, describe
 from pipeline.settings import UnusableError, read, run
 
 import asyncio
@@ -278,62 +279,33 @@ def answer_batches() -> None:
         answers.flush()
 
     try:
-        regressor = Regressor(read(ModelSettings))
+        settings = read(ModelSettings)
+        regressor = Regressor(settings.model_path, settings.model_sha256, settings)
         send(Loaded(regressor.sha256))
         while size := requests.read(4):
             bodies = msgspec.msgpack.decode(requests.read(int.from_bytes(size, "big")), type=list[bytes])
-            send(Answers(regressor.answer(bodies)))
+            send(Answers(answer(regressor, bodies)))
     except UnusableError as error:
         send(Unusable(str(error)))
     except BrokenPipeError:
         pass  # the service has ended
     except Exception as error:  # out of memory, for example: not the fault of a vector
-        send(Unusable(f"{type(error).__name__}: {error}"))
+        send(Unusable(describe(error)))
 
 
-class Regressor:
-    """A fitted scikit-learn regressor or pipeline, read from a pickle."""
-
-    def __init__(self, settings: ModelSettings) -> None:
-        import hashlib
-        import pickle
-
-        path = settings.model_path
-        try:
-            pickled = Path(path).read_bytes()
-        except OSError as error:
-            raise UnusableError(f"MODEL_PATH={path!r}: {error.strerror}") from error
-        self.sha256 = hashlib.sha256(pickled).hexdigest()
-        try:
-            self.model = pickle.loads(pickled)
-        except Exception as error:  # a broken pickle raises almost anything
-            raise UnusableError(f"MODEL_PATH={path!r}: cannot be loaded: {error}") from error
-        self.n_features: int | None = getattr(self.model, "n_features_in_", None)
-
-    def predict(self, vectors: list[list[float]]) -> list[float | str]:
-        import numpy as np
-        import math
-
-        try:
-            predictions = np.asarray(self.model.predict(np.array(vectors)), float).reshape(len(vectors)).tolist()
-        except Exception as error:  # one bad vector fails the whole batch: find it
-            if len(vectors) == 1:
-                return [f"the model failed: {error}"]
-            middle = len(vectors) // 2
-            return self.predict(vectors[:middle]) + self.predict(vectors[middle:])
-        return [y if math.isfinite(y) else f"the model answered {y}" for y in predictions]
-
-    def answer(self, bodies: list[bytes]) -> list[Prediction | Rejection]:
-        """For each message of `features` the one for `y_pred`, or the reason why there is none."""
-        answers: list[Any] = [parse(body, Vector) for body in bodies]
-        for i, vector in enumerate(answers):
-            if isinstance(vector, Vector) and self.n_features not in (None, len(vector.body)):
-                answers[i] = f"expected {self.n_features} features, got {len(vector.body)}"
-        valid = [i for i, vector in enumerate(answers) if isinstance(vector, Vector)]
-        predictions = self.predict([answers[i].body for i in valid]) if valid else []
-        for i, y in zip(valid, predictions, strict=True):
-            answers[i] = y if isinstance(y, str) else Prediction(encode(answers[i].id, y))
-        return [Rejection(answer) if isinstance(answer, str) else answer for answer in answers]
+def answer(regressor: Regressor, bodies: list[bytes]) -> list[Prediction | Rejection]:
+    """One answer for each message of `features`; the valid ones of n vectors go to the model in one call."""
+    vectors = [parse(body, Vector) for body in bodies]
+    predictions = iter(regressor.predict([vector.body for vector in vectors if isinstance(vector, Vector)]))
+    answers: list[Prediction | Rejection] = []
+    for vector in vectors:
+        if isinstance(vector, str):
+            answers.append(Rejection(vector))
+        elif isinstance(y := next(predictions), str):
+            answers.append(Rejection(y))
+        else:
+            answers.append(Prediction(encode(vector.id, y)))
+    return answers
 
 
 if __name__ == "__main__":

@@ -7,16 +7,16 @@ the target, next to that of always answering the mean.
 
 from __future__ import annotations
 
+from pipeline import files
+from pipeline.dataset import DataSettings, held_out, load
+from pipeline.settings import UnusableError, one_line_errors, read
+
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
-
-from pipeline import files
-from pipeline.dataset import DataSettings, held_out, load
-from pipeline.settings import UnusableError, one_line_errors, read
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

@@ -9,6 +9,8 @@ USER_ID, if set, is the user (and group) to be.
 
 from __future__ import annotations
 
+from pipeline.settings import run
+
 import encodings.idna  # noqa: F401, which another user may not be able to import
 import importlib
 import os
@@ -20,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import pika.channel
-
-from pipeline.settings import run
 
 STEP = os.environ.pop("KILL_STEP", "")
 AT = int(os.environ.pop("KILL_AT", "1"))

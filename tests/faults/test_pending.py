@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from harness import SERVICES, Client, Service, eventually, rows
+
 import itertools
 import json
 from collections.abc import Callable
@@ -10,8 +12,6 @@ from pathlib import Path
 
 import pika.exceptions
 import pytest
-
-from harness import SERVICES, Client, Service, eventually, rows
 
 pytestmark = pytest.mark.broker
 Run = Callable[..., Service]

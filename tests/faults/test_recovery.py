@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from faults.faulty_models import SumOfThree, pickled
+from faults.oracle import QUORUM, dataset
+from faults.proxy import Proxy
+from harness import ROOT, Client, Service, eventually, rows
+from local import Broker
+
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from faults.faulty_models import SumOfThree, pickled
-from faults.oracle import QUORUM, dataset
-from faults.proxy import Proxy
-from harness import ROOT, Client, Service, eventually, rows
-from local import Broker
 
 pytestmark = pytest.mark.broker
 Run = Callable[..., Service]

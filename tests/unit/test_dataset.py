@@ -1,5 +1,9 @@
 """Tables that people bring: read as they are meant, or rejected in one line that leads to the cure."""
 
+from harness import ROOT
+from pipeline.dataset import Dataset, DataSettings, held_out, load, read_columns
+from pipeline.settings import UnusableError
+
 import bz2
 import gzip
 import lzma
@@ -15,10 +19,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_diabetes
-
-from harness import ROOT
-from pipeline.dataset import Dataset, DataSettings, held_out, load, read_columns
-from pipeline.settings import UnusableError
 
 NAN = float("nan")
 

@@ -1,5 +1,10 @@
 """Models that people bring: loaded from whatever wrote them, checked, and asked; or a line that leads to the cure."""
 
+from harness import ROOT
+from pipeline.dataset import DataSettings
+from pipeline.regressor import BadModelError, Regressor, load_model
+from pipeline.settings import UnusableError
+
 import bz2
 import gzip
 import hashlib
@@ -32,11 +37,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVR
 from sklearn.tree import DecisionTreeRegressor
-
-from harness import ROOT
-from pipeline.dataset import DataSettings
-from pipeline.settings import UnusableError
-from regressor import BadModelError, Regressor, load_model
 
 random = np.random.default_rng(0)
 X = random.normal(size=(40, 3))
@@ -441,27 +441,8 @@ def test_zeros_need_not_be_taken(tmp_path: Path) -> None:
     assert str(bad).startswith("the model failed: ValueError: Found unknown categories")
 
 
-@pytest.mark.parametrize(
-    ("successor", "reason"),
-    [
-        (Ridge().fit(X, -y), None),
-        (SVR().fit(NAMED, y), None),
-        (Ridge().fit(X[:, :2], y), "expected 2 features, got 3"),
-        (Answers(lambda n: [1.0] if n == 1 else [np.nan] * n), "it answered nan"),
-        (make_pipeline(OneHotEncoder(), Ridge()).fit(np.round(X), y), "unknown categories"),
-    ],
-)
-def test_a_successor_has_to_answer_what_was_answered_before(tmp_path: Path, successor: Any, reason: str | None) -> None:
-    found = regressor(tmp_path, successor).probe([[0.5, 0.5, 0.5], [9.5, 9.5, 9.5]])
-    if reason is None:
-        assert found is None
-    else:
-        assert reason in str(found)
-        assert "the model before it" in str(found)
-
-
 def test_importing_it_loads_neither_numpy_nor_scikit_learn() -> None:
-    code = "import regressor, sys; print(sorted({'numpy', 'pandas', 'sklearn', 'joblib'} & set(sys.modules)))"
+    code = "import pipeline.regressor, sys; print(sorted({'numpy', 'pandas', 'sklearn', 'joblib'} & set(sys.modules)))"
     folders = {"PYTHONPATH": f"{ROOT}:{ROOT / 'model/src'}"}
     process = subprocess.run([sys.executable, "-c", code], env=folders, capture_output=True, text=True, check=True)
     assert process.stdout == "[]\n"

@@ -1,5 +1,8 @@
 """Training: what is fitted on which rows, and what is said about it."""
 
+import train
+from harness import ROOT
+
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_diabetes
-
-import train
-from harness import ROOT
 
 Run = Callable[..., tuple[int, str, Any]]
 

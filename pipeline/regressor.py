@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pipeline import files
+from pipeline.dataset import DataSettings, listed, read_columns
+from pipeline.settings import UnusableError
+
 import bz2
 import hashlib
 import io
@@ -17,16 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import files
-from pipeline.dataset import DataSettings, listed, read_columns
-from pipeline.settings import UnusableError
-
 if TYPE_CHECKING:  # loading them takes a second
     from numpy.typing import NDArray
 
 Vectors = Sequence[Sequence[float | None]]  # n of d features, None where one is missing
 
-OWN_MODULES = ("__main__", __name__, "model", "train", "pipeline")  # a class of the user is not looked for in these
+OWN_MODULES = ("__main__", "model", "train", "pipeline")  # a class of the user is not looked for in these
 SKLEARN_VERSION = re.compile(rb"_sklearn_version.{1,12}?(\d+\.\d+(?:\.\d+)*(?:\.?(?:rc|dev|post)\d+)?)", re.DOTALL)
 
 
@@ -34,8 +34,8 @@ class BadModelError(UnusableError):
     """The model cannot be used: the text tells why, and what to do."""
 
 
-def load_model(path: str, sha256: str | None = None) -> Any:
-    """Read what joblib, pickle or cloudpickle have written, compressed or not. Raises BadModelError.
+def load_model(path: str, sha256: str | None = None) -> tuple[Any, str]:
+    """What joblib, pickle or cloudpickle have written, compressed or not, and its SHA-256. Raises BadModelError.
 
     `sha256`: the digest that the file must have; otherwise nothing of it is run.
     """
@@ -52,7 +52,7 @@ def load_model(path: str, sha256: str | None = None) -> Any:
     if kind := files.recognize(content[:300]):
         raise BadModelError(f"{given}: takes a model saved by joblib, pickle or cloudpickle, but the file is {kind}")
     try:
-        return _unpickle(content)
+        return _unpickle(content), digest
     except BadModelError as error:
         raise BadModelError(f"{given}: cannot be loaded: {error}") from error
     except Exception as error:  # a broken pickle raises almost anything
@@ -135,7 +135,7 @@ class Regressor:
     """A fitted model that answers a vector of d features with one number. Raises BadModelError."""
 
     def __init__(self, path: str, sha256: str | None, data: DataSettings) -> None:
-        self.model = load_model(path, sha256)
+        self.model, self.sha256 = load_model(path, sha256)
         kind = type(self.model).__name__
         if isinstance(self.model, type) or not callable(getattr(self.model, "predict", None)):
             what = f"the class {self.model.__name__} itself" if isinstance(self.model, type) else f"a {kind}"
@@ -236,9 +236,3 @@ class Regressor:
         i = vector.index(None)
         name = f" ({self.names[i]})" if self.names is not None else ""
         return f"the model does not take missing values: feature {i + 1}{name} is null ({problem.splitlines()[0]})"
-
-    def probe(self, vectors: Vectors) -> str | None:
-        """The reason why this model cannot take over from one that has answered these vectors, None if it can."""
-        reasons = (answer for answer in self.predict(vectors) if isinstance(answer, str))
-        reason = next(reasons, None)
-        return reason and f"it does not answer a vector that the model before it has answered: {reason}"
