@@ -16,6 +16,7 @@ from pipeline.messages import DEAD_LETTERS
 from pipeline.settings import Settings, UnusableError
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import time
@@ -40,7 +41,7 @@ BATCH_BYTES = 2**24  # that a batch, or what is being published, should have at 
 HELD_BYTES = 2**28  # unacknowledged, at which the connection is given up to begin again with fewer messages
 LARGEST_BATCH = 500  # messages: more is not faster
 SETTLED = 2.0  # seconds of a connection without trouble, after which an outage is over even if there is no work
-PREFETCH = (2, 16, 128, 1000)  # messages that a consumer may hold
+FULL = 0.02  # seconds to wait until a consumer has all that it may hold
 QUORUM = {
     "x-queue-type": "quorum",
     "x-delivery-limit": 2**31 - 1,
@@ -356,14 +357,14 @@ class Broker:
         """What has arrived, again and again, at least one message each time; each batch is to be acknowledged.
 
         A batch has as many messages as half a second of work, as measured on those before, and no more than
-        BATCH_BYTES, unless that is a single one. Twice as many are held, so that there is no wait in between.
+        BATCH_BYTES, unless that is a single one. Some more are held, so that there is no wait in between.
         """
-        consumers = [self._consume(queue, PREFETCH[0]) for queue in queues]
+        consumers = [self._consume(queue, prefetch_for(min(self.state.batch_size, 1))) for queue in queues]
         while True:
             while not self.arrived:
                 await self._wait_for_arrival(queues)
-            size = int(self.state.batch_size)
-            consumers = [await self._fit(consumer, size) for consumer in consumers]
+            consumers = [await self._fit(consumer) for consumer in consumers]
+            size = max(1, int(self.state.batch_size))
             batch = next(in_parts(itertools.islice(self.arrived, size)))
             for _ in batch:
                 self.arrived.popleft()
@@ -373,7 +374,7 @@ class Broker:
             per_byte = len(batch) / (1 + sum(len(delivery.body) for delivery in batch))
             fitting = min(LARGEST_BATCH, BATCH_SECONDS * per_second, BATCH_BYTES * per_byte)
             if fitting < size or len(batch) == size:
-                self.state.batch_size = max(1, size / 8, min(size * 8, fitting))
+                self.state.batch_size = max(size / 8, min(size * 8, fitting))
 
     def _consume(self, queue: str, prefetch: int) -> Consumer:
         consumer = Consumer(queue, prefetch)
@@ -381,14 +382,21 @@ class Broker:
         consumer.tag = self.channel.basic_consume(queue, partial(self._on_message, consumer))
         return consumer
 
-    async def _fit(self, consumer: Consumer, size: int) -> Consumer:
+    async def _fit(self, consumer: Consumer) -> Consumer:
         """Hold more or fewer messages, by a new consumer, where that fits the size of a batch.
 
         Only when the broker may not send any more to the old one, and before anything is acknowledged: pika would hand
         back what is still on its way to it, and the broker then sends that again in another order.
         """
-        wanted = next(n for n in PREFETCH if n >= 2 * size)
-        if consumer.outstanding < consumer.prefetch or consumer.prefetch / 32 <= size <= consumer.prefetch / 2:
+        wanted = prefetch_for(self.state.batch_size)
+        if wanted == consumer.prefetch or consumer.outstanding < consumer.prefetch / 2:
+            return consumer
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FULL):
+                while consumer.outstanding < consumer.prefetch:
+                    self.arrival.clear()
+                    await self.arrival.wait()
+        if consumer.outstanding < consumer.prefetch:
             return consumer
         cancelled = Answer()
         self.channel.basic_cancel(consumer.tag, callback=cancelled.set)
@@ -417,7 +425,7 @@ class Broker:
 
     def take_fewer(self) -> None:
         """Begin again with small batches, since what was measured before does not count any more."""
-        self.state.batch_size = 1
+        self.state.batch_size = 0.5
 
     def acknowledge(self, batch: Sequence[Delivery]) -> None:
         """The results of a batch are safe: the broker can forget it, and all batches before."""
@@ -443,6 +451,11 @@ class Answer(asyncio.Future[Any]):
             self.set_exception(arguments[-1])
         elif not self.done():
             self.set_result(arguments[-1])
+
+
+def prefetch_for(batch_size: float) -> int:
+    """How many messages to hold for batches of a size; below 1, one message takes longer than a batch should."""
+    return 2 if batch_size < 1 else 16 if batch_size <= 8 else 128 if batch_size <= 64 else 1000
 
 
 def in_parts(messages: Iterable[M]) -> Iterator[list[M]]:

@@ -25,7 +25,8 @@ from msgspec import Meta, Raw
 
 BATCH = 500  # samples published at once where there is no interval: enough to keep the broker busy
 BURST = 1.0  # seconds of samples made up for at most, after a delay
-LOOK = 1.0  # seconds between two looks at what waits in the queues
+LOOK = 1.0  # seconds between two looks at what waits in the queues, while too much does
+LOOK_EVERY = 10_000  # messages published between two looks otherwise
 WAITING = 50_000  # messages that may wait in a queue before the next sample is drawn,
 WAITING_BYTES = 2**28  # or fewer, where they are large: the broker has to keep them on its disk
 PROGRESS = 10.0  # seconds between two lines that tell a person who waits for COUNT samples that it moves
@@ -61,7 +62,7 @@ async def stream(samples: "Samples", broker: Broker) -> None:
 
 async def hold_back(samples: "Samples", broker: Broker) -> None:
     """Wait as long as more messages wait in a queue than the broker should keep."""
-    if time.monotonic() < samples.look_due:
+    if 2 * samples.drawn < samples.look_due:
         return
     limit = min(WAITING, WAITING_BYTES // samples.largest)
     held = False
@@ -73,7 +74,7 @@ async def hold_back(samples: "Samples", broker: Broker) -> None:
             await asyncio.sleep(LOOK)
     if held:
         log.info("samples are drawn again")
-    samples.look_due = time.monotonic() + LOOK
+    samples.look_due = 2 * samples.drawn + LOOK_EVERY
 
 
 class Samples:
@@ -88,8 +89,8 @@ class Samples:
         self.largest = max(len(vector) for vector in self.vectors)
         self.random = np.random.default_rng(settings.seed)
         self.interval, self.count = settings.interval, settings.count
-        self.drawn, self.last_id = 0, 0.0
-        self.due = self.look_due = time.monotonic()
+        self.drawn, self.last_id, self.look_due = 0, 0.0, 0
+        self.due = time.monotonic()
         self.progress_due = self.due + PROGRESS
         self.unconfirmed: list[Outgoing] = []
 
