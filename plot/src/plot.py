@@ -48,14 +48,15 @@ LARGEST = 1e30  # no target has such values; sums of squares of smaller ones are
 POINTS = 400  # of the error over time, at most
 ROLLING = 20  # points in its rolling mean, and points from which a change can be found
 CHANGED = 1.95  # what the CUSUM statistic stays below in 99.9 % of streams that do not change (a Brownian bridge)
-CURVE = 30  # rows from which a density curve is drawn
+FEW = 30  # rows: fewer get no density curve and no interval
 BUNDLED = "scikit-learn's diabetes data"
 LAST = 10  # rows shown, and writes from which the usual time between two is known
+SIZE = 4.8, 3.6  # inches
 ROUND = [1, 2, 2.5, 5, 10]  # edges and ticks are multiples of one of these, times a power of ten
 # Okabe and Ito's blue and orange, which all eyes tell apart; the dashes are for print in grey.
 PAPER, INK, QUIET, LINE, BAR = "#ffffff", "#1b1b1b", "#5a5a5a", "#d9d9d9", "#bcd4e6"
 BLUE, ORANGE, BAD = "#0072b2", "#c24e00", "#b3261e"
-STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "plot", "font.size": 9, "text.parse_math": False}
+STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "plot", "font.size": 9.5, "text.parse_math": False}
 STYLE |= {
     "text.color": INK,
     "axes.labelcolor": QUIET,
@@ -118,11 +119,13 @@ def redraw(metric_log: "MetricLog", folder: Path, settings: PlotSettings) -> Non
             picture = draw_distribution(metric_log.rows, settings)
             texts = {"distribution": svg(picture), "over_time": svg(draw_over_time(metric_log.rows, models))}
         else:
-            picture = Figure(figsize=(5.2, 3.8))
-            picture.text(0.5, 0.5, metric_log.problem or "Waiting for the first row", ha="center", size=10, wrap=True)
+            picture = Figure(SIZE)
+            picture.text(0.5, 0.5, metric_log.problem or "Waiting for the first row", ha="center", wrap=True)
         picture.savefig(png, format="png", dpi=200, pil_kwargs={"compress_level": 1})  # a sixth less work
     texts |= {name: html.escape(text) for name, text in describe(metric_log, settings, models).items()}
-    texts["last"] = "".join(f"<tr><td>{line}" for line in texts.get("last", "").splitlines()).replace("\t", "<td>")
+    texts["last"] = "".join(f"<tr><th scope=row>{line}" for line in texts.get("last", "").splitlines()).replace(
+        "\t", "<td>"
+    )
     page = Path(__file__).with_name("report.html").read_text()
     page = re.sub(r"{{(\w+)}}", lambda match: texts.get(match[1], ""), page)
     replace(folder / "error_distribution.png", png.getvalue())
@@ -272,7 +275,7 @@ class Evaluation:
 
     def margin(self, term: int = 4) -> float:
         """Half the width of the 95 % confidence interval of a mean, if the rows are independent."""
-        return 1.96 * math.sqrt(max(0, self.spread(term, term)) / (self.n - 1) / self.n) if self.n > 1 else math.nan
+        return 1.96 * math.sqrt(max(0, self.spread(term, term)) / (self.n - 1) / self.n) if self.n >= FEW else math.nan
 
     def quantiles(self, *q: float) -> list[float]:
         """Where two errors fit, as the two in the middle fit the median, their mean."""
@@ -296,7 +299,7 @@ class Evaluation:
 
     def sentence(self, change: Change) -> str:
         row, id_, before, since = change
-        when, ratio = clock(id_, " (%Y-%m-%d %H:%M UTC)"), f" ({since / before - 1:+.0%})" if before else ""
+        when, ratio = clock(id_, " (%Y-%m-%d %H:%M UTC)"), f" ({100 * (since / before - 1):+.0f} %)" if before else ""
         was, now = (number(value, abs(since - before)) for value in (before, since))
         means = f"the mean was {was} before and is {now}{ratio} over the {plural(self.n - row)} since"
         return f"The error changed after about {plural(row)}{when}: {means}."
@@ -317,7 +320,7 @@ def bar_edges(rows: Evaluation) -> Floats:
         return np.asarray(high + (high / 10 or 0.1) * np.arange(-10.5 if high else -0.5, 11))
     if low <= 4 * (high - low):
         low = 0.0
-    bars = int(np.clip(2 * rows.n ** (1 / 3), 8, 60))  # the Rice rule, within limits
+    bars = int(np.clip(3 * rows.n ** (1 / 3), 8, 60))
     edges = np.asarray(MaxNLocator(bars, steps=ROUND, integer=rows.whole).tick_values(low, high))
     return np.append(edges, edges[-1] + 1) - 0.5 if rows.whole and edges[1] - edges[0] == 1 else edges
 
@@ -327,15 +330,9 @@ def bar_edges(rows: Evaluation) -> Floats:
 
 def number(value: float, span: float) -> str:
     """A value as one writes it next to an axis of this length: to a thousandth of that."""
-    if math.isnan(value):
-        return "-"
     if span > 1e-3 and abs(value) < 1e9:
         return f"{value:,.{max(0, math.ceil(3 - math.log10(span)))}f}"
     return f"{value:.4g}"
-
-
-def tick(value: float, _: object = None) -> str:
-    return f"{value:,.10g}" if abs(value) < 1e7 else f"{value:.4g}"
 
 
 def plural(n: int) -> str:
@@ -349,18 +346,17 @@ def clock(id_: float, form: str) -> str:
 
 def new_chart(title: str) -> Any:
     """The axes of a figure that can be read on a phone as well: narrow, with large text."""
-    axes = Figure(figsize=(5.2, 3.8)).add_axes((0.13, 0.2, 0.81, 0.58))
-    axes.set_title(title, loc="left", x=-0.13, y=1.2, weight="bold", size=10)
+    axes = Figure(SIZE).add_axes((0.14, 0.25, 0.8, 0.52))
+    axes.set_title(title, loc="left", x=-0.15, y=1.24, weight="bold", size=10.5)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND))
-    axes.xaxis.set_major_formatter(FuncFormatter(tick))
-    axes.yaxis.set_major_formatter(FuncFormatter(tick))
+    axes.yaxis.set_major_formatter("{x:,.7g}")
     return axes
 
 
 def name_lines(axes: Any) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.16, 0.99), ncols=2, frameon=False)
+    lines = len(axes.get_legend_handles_labels()[0])
+    axes.legend(loc="upper left", bbox_to_anchor=(-0.19, 1.26), ncols=(lines + 1) // 2, frameon=False)
 
 
 def draw_distribution(rows: Evaluation, settings: PlotSettings) -> Figure:
@@ -371,7 +367,7 @@ def draw_distribution(rows: Evaluation, settings: PlotSettings) -> Figure:
     middles = (edges[:-1] + edges[1:]) / 2
     # Mirrored at its lower end, where it would drop otherwise, and smooth over the width of a bar, so it follows them.
     x, weights = np.append(2 * low - middles, middles), np.append(bars, bars)
-    curve = rows.n >= CURVE and np.count_nonzero(bars) > 1 and not (rows.whole and width == 1)
+    curve = rows.n >= FEW and np.count_nonzero(bars) > 1 and not (rows.whole and width == 1)
     bandwidth = width / math.sqrt(np.cov(x, aweights=weights)) if curve else 1.0
     axes = new_chart(f"Distribution of absolute error over {plural(rows.n)}")
     sns.histplot(
@@ -380,18 +376,19 @@ def draw_distribution(rows: Evaluation, settings: PlotSettings) -> Figure:
         bins=[*(2 * low - edges[:0:-1]), *edges],
         kde=curve,
         kde_kws={"bw_method": bandwidth, "cut": 0.5, "gridsize": 400},
-        line_kws={"label": "density", "color": BLUE},
         color=BAR,
         alpha=1,
         edgecolor=PAPER,
         ax=axes,
     )
+    for line in axes.lines:
+        line.set(color=BLUE, label="density")
     median, p95 = rows.quantiles(0.5, 0.95)
     lines = ("mean", rows.mean(), ORANGE, "-"), ("median", median, INK, "--"), ("95th percentile", p95, QUIET, ":")
     for name, value, colour, dash in lines:
         beyond = "" if low <= value <= high else ", beyond the axis"
         axes.axvline(value, color=colour, linestyle=dash, label=f"{name} {number(value, high - low)}{beyond}")
-    notes = [f"absolute error, in {settings.unit or 'the unit of the target'}"]
+    notes = []
     if rows.left_out:
         notes.append(f"{plural(rows.left_out)} without a finite error")
     if outside := rows.n - round(bars.sum()):
@@ -400,9 +397,12 @@ def draw_distribution(rows: Evaluation, settings: PlotSettings) -> Figure:
     if change := rows.change():
         before, since = (number(value, high - low) for value in (change.before, change.since))
         notes.append(f"changed after row {change.row:,}: mean {before} before, {since} since")
-    axes.set(xlim=(low, high), ylim=(0, None), ylabel=f"rows per bar of {tick(width)}", xlabel="\n".join(notes))
+    axes.set(xlim=(low, high), ylim=(0, None), ylabel=f"rows per bar of {width:,.4g}")
+    axes.set_xlabel(f"absolute error, in {settings.unit or 'the unit of the target'}")
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=rows.whole))
+    axes.xaxis.set_major_formatter("{x:,.7g}")
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND, integer=True))
-    axes.figure.text(0.02, 0.02, settings.of_what()[:90], size=7, color=QUIET)
+    axes.figure.text(0.02, 0.02, "\n".join([*notes, settings.of_what()[:80]]), size=7.5, color=QUIET)
     name_lines(axes)
     return axes.figure
 
@@ -413,8 +413,12 @@ def draw_over_time(rows: Evaluation, models: Models) -> Figure:
     ids = rows.ids[: len(points)]
     middles = (np.arange(len(points)) + 0.5) * rows.size + 0.5
     axes = new_chart("Absolute error over time")
-    each = "one row" if rows.size == 1 else f"mean of {rows.size:,} rows"
-    sns.scatterplot(x=middles, y=points, color=BLUE, alpha=0.5, s=9, linewidth=0, label=each, ax=axes)
+    top = 1.08 * (
+        min(3 * np.quantile(points, 0.95), points.max()) or points.max() or 1.0
+    )  # no outlier squeezes the rest
+    each, beyond = "one row" if rows.size == 1 else f"mean of {rows.size:,} rows", np.count_nonzero(points > top)
+    each += f" ({beyond} beyond the axis)" if beyond else ""
+    sns.scatterplot(x=middles, y=points, color=BLUE, alpha=0.5, s=14, linewidth=0, label=each, ax=axes)
     if len(points) >= ROLLING:
         rolling, label = pd.Series(points).rolling(ROLLING).mean(), f"mean of the last {ROLLING} points"
         sns.lineplot(x=middles, y=rolling, color=BLUE, estimator=None, label=label, ax=axes)
@@ -424,14 +428,13 @@ def draw_over_time(rows: Evaluation, models: Models) -> Figure:
     replaced = [place * rows.size for id_, _ in models if (place := int(np.searchsorted(ids, id_)))]
     for row in replaced[-LAST:]:
         axes.axvline(row, color=INK, linestyle=":", label="model replaced" if row == replaced[-1] else None)
-    top = min(3 * np.quantile(points, 0.95), points.max()) or points.max() or 1.0  # no outlier squeezes the rest
     span = ids[-1] - ids[0]
     form = "%H:%M:%S" if span < 600 else "%H:%M" if span < 86400 else "%d %b" if span < 3e7 else "%b %Y"
 
     def row_and_time(row: float, _: object) -> str:
         return f"{row:,.0f}\n{clock(ids[min(int(row / rows.size), len(ids) - 1)], form)}"
 
-    axes.set(xlim=(0, max(rows.n, 2)), ylim=(0, 1.08 * top), ylabel="absolute error")
+    axes.set(xlim=(0, max(1.02 * rows.n, 2)), ylim=(0, top), ylabel="absolute error")
     axes.set_xlabel("rows written, and the time of their ids (UTC)")
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(row_and_time))
@@ -491,10 +494,14 @@ def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> d
     (median, p95), largest, bias = rows.quantiles(0.5, 0.95), rows.sketch.get_max_value(), rows.mean(3)
     squares, of_labels, of_predictions = rows.moments[3, 3], rows.spread(1, 1), rows.spread(2, 2)
     shown = partial(number, span=p95 or largest or 1.0)
+
+    def margin(term: int) -> str:
+        return f" ± {shown(rows.margin(term))}" if rows.n >= FEW else ""
+
     return texts | {
         "rows": f"{rows.n:,}",
         "mean": shown(rows.mean()),
-        "margin": shown(rows.margin()),
+        "margin": margin(4),
         "median": shown(median),
         "p95": shown(p95),
         "largest": number(largest, largest),
@@ -503,7 +510,8 @@ def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> d
         "slope": f"{rows.spread(1, 2) / of_predictions:.2f}"
         if of_predictions > 1e-9 * rows.moments[2, 2]
         else "not defined",
-        "bias": f"{shown(abs(bias))} too {'high' if bias > 0 else 'low'}, ± {shown(rows.margin(3))}",
+        "most": "19 of 20 predictions" if rows.n >= 20 else "All predictions so far",
+        "bias": f"{shown(abs(bias))} too {'high' if bias > 0 else 'low'}{margin(3)}",
         "chance": "" if abs(bias) > rows.margin(3) else ", which can be chance",
         "delay": duration(float(np.median([when - id_ for when, id_ in metric_log.writes]))),
         "change": rows.sentence(change) if (change := rows.change()) else "",
