@@ -299,7 +299,7 @@ class Evaluation:
 
     def sentence(self, change: Change) -> str:
         row, id_, before, since = change
-        when, ratio = clock(id_, " (%Y-%m-%d %H:%M UTC)"), f" ({100 * (since / before - 1):+.0f} %)" if before else ""
+        when, ratio = clock(id_, " (%Y-%m-%d %H:%M UTC)"), f" ({since / before - 1:+.0%})" if before else ""
         was, now = (number(value, abs(since - before)) for value in (before, since))
         means = f"the mean was {was} before and is {now}{ratio} over the {plural(self.n - row)} since"
         return f"The error changed after about {plural(row)}{when}: {means}."
@@ -346,8 +346,8 @@ def clock(id_: float, form: str) -> str:
 
 def new_chart(title: str) -> Any:
     """The axes of a figure that can be read on a phone as well: narrow, with large text."""
-    axes = Figure(SIZE).add_axes((0.14, 0.25, 0.8, 0.52))
-    axes.set_title(title, loc="left", x=-0.15, y=1.24, weight="bold", size=10.5)
+    axes = Figure(SIZE).add_axes((0.18, 0.25, 0.76, 0.52))
+    axes.set_title(title, loc="left", x=-0.21, y=1.24, weight="bold", size=10.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND))
     axes.yaxis.set_major_formatter("{x:,.7g}")
@@ -356,7 +356,7 @@ def new_chart(title: str) -> Any:
 
 def name_lines(axes: Any) -> None:
     lines = len(axes.get_legend_handles_labels()[0])
-    axes.legend(loc="upper left", bbox_to_anchor=(-0.19, 1.26), ncols=(lines + 1) // 2, frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(-0.24, 1.26), ncols=(lines + 1) // 2, frameon=False)
 
 
 def draw_distribution(rows: Evaluation, settings: PlotSettings) -> Figure:
@@ -485,7 +485,6 @@ def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> d
         "drawn": f"{now:.1f}",
         "as_of": clock(now, "%Y-%m-%d %H:%M:%S UTC"),
         "interval": f"{settings.plot_interval:g}",
-        "hidden": "" if rows.n else "hidden",
         "bundled": "hidden" if settings.dataset else "",
         "left_out": f"{plural(rows.left_out)} without a finite error left out." if rows.left_out else "",
     }
@@ -495,13 +494,14 @@ def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> d
     squares, of_labels, of_predictions = rows.moments[3, 3], rows.spread(1, 1), rows.spread(2, 2)
     shown = partial(number, span=p95 or largest or 1.0)
 
-    def margin(term: int) -> str:
-        return f" ± {shown(rows.margin(term))}" if rows.n >= FEW else ""
+    def with_margin(term: int) -> str:
+        value, margin = abs(rows.mean(term)), rows.margin(term)
+        return f"{number(value, 30 * margin)} ± {number(margin, 30 * margin)}" if rows.n >= FEW else shown(value)
 
     return texts | {
         "rows": f"{rows.n:,}",
         "mean": shown(rows.mean()),
-        "margin": margin(4),
+        "mean_margin": with_margin(4),
         "median": shown(median),
         "p95": shown(p95),
         "largest": number(largest, largest),
@@ -511,7 +511,8 @@ def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> d
         if of_predictions > 1e-9 * rows.moments[2, 2]
         else "not defined",
         "most": "19 of 20 predictions" if rows.n >= 20 else "All predictions so far",
-        "bias": f"{shown(abs(bias))} too {'high' if bias > 0 else 'low'}{margin(3)}",
+        "bias": with_margin(3),
+        "direction": "high" if bias > 0 else "low",
         "chance": "" if abs(bias) > rows.margin(3) else ", which can be chance",
         "delay": duration(float(np.median([when - id_ for when, id_ in metric_log.writes]))),
         "change": rows.sentence(change) if (change := rows.change()) else "",
