@@ -177,7 +177,9 @@ class MetricLog:
         lines = chunk[0 if self.offset else len(HEADER) : end]
         self.offset += end
         self.tail = (self.tail + chunk[:end])[-TAIL:]
-        if lines and self.rows.add(lines):
+        added = self.rows.add(parse(lines))
+        self.rows.left_out += lines.count(b"\n") - added
+        if added:
             self.writes.append((status.st_mtime, self.rows.last[-1, 0]))
         return len(chunk) == CHUNK
 
@@ -221,6 +223,9 @@ def read_models(path: Path) -> Models:
 # The maths
 
 
+ONE, Y_TRUE, Y_PRED, RESIDUAL, ERROR = range(5)  # what Evaluation keeps moments of; the residual is y_pred - y_true
+
+
 class Change(NamedTuple):
     """Where the mean error changed: after how many rows, the last one's id, and the means before and since."""
 
@@ -237,16 +242,14 @@ class Evaluation:
         self.n = self.left_out = 0  # rows; and lines without a finite error
         self.last = np.empty((0, 4))
         self.sketch, self.whole = kll_doubles_sketch(ACCURACY), True  # of the errors; whether all are whole numbers
-        # Sums of products of 1, y_true, y_pred, y_pred - y_true and absolute_error. The first y_true is subtracted from
-        # y_true and y_pred, so that no large numbers cancel out later.
+        # Sums of the products of these terms; the first y_true is subtracted from y_true and y_pred, so that no large
+        # numbers cancel each other out later.
         self.moments, self.origin = np.zeros((5, 5)), 0.0
         self.size, self.sums, self.ids = 1, np.zeros(POINTS), np.zeros(POINTS)  # rows per point; their errors, last id
 
-    def add(self, lines: bytes) -> int:
-        """Take in lines of the log; returns how many had a finite error."""
-        table = parse(lines)
+    def add(self, table: Floats) -> int:
+        """Take in rows of id, y_true, y_pred and absolute_error; returns how many have a finite error."""
         table = table[(np.abs(table) <= LARGEST).all(axis=1) & (table[:, 3] >= 0)]
-        self.left_out += lines.count(b"\n") - len(table)
         if not len(table):
             return 0
         self.last = np.concatenate([self.last, table])[-LAST:]
@@ -266,16 +269,29 @@ class Evaluation:
         self.ids[point] = ids
         return len(errors)
 
-    def mean(self, term: int = 4) -> float:
-        return float(self.moments[0, term] / self.n)
+    def mean(self, term: int = ERROR) -> float:
+        return float(self.moments[ONE, term] / self.n)
 
     def spread(self, a: int, b: int) -> float:
         """The sum of the products of two terms' deviations from their means."""
-        return float(self.moments[a, b] - self.moments[0, a] * self.moments[0, b] / self.n)
+        return float(self.moments[a, b] - self.moments[ONE, a] * self.moments[ONE, b] / self.n)
 
-    def margin(self, term: int = 4) -> float:
+    def margin(self, term: int = ERROR) -> float:
         """Half the width of the 95 % confidence interval of a mean, if the rows are independent."""
         return 1.96 * math.sqrt(max(0, self.spread(term, term)) / (self.n - 1) / self.n) if self.n >= FEW else math.nan
+
+    def rmse(self) -> float:
+        return math.sqrt(self.moments[RESIDUAL, RESIDUAL] / self.n)
+
+    def r2(self) -> float:
+        """Not a number as long as all y_true are equal."""
+        total = self.spread(Y_TRUE, Y_TRUE)
+        return 1 - float(self.moments[RESIDUAL, RESIDUAL]) / total if total else math.nan
+
+    def slope(self) -> float:
+        """Of the line that fits y_true to y_pred: 1 for a calibrated model. Not a number while all y_pred are equal."""
+        total = self.spread(Y_PRED, Y_PRED)
+        return self.spread(Y_TRUE, Y_PRED) / total if total > 1e-12 * self.moments[Y_PRED, Y_PRED] else math.nan
 
     def quantiles(self, *q: float) -> list[float]:
         """Where two errors fit, as the two in the middle fit the median, their mean."""
@@ -346,8 +362,8 @@ def clock(id_: float, form: str) -> str:
 
 def new_chart(title: str) -> Any:
     """The axes of a figure that can be read on a phone as well: narrow, with large text."""
-    axes = Figure(SIZE).add_axes((0.18, 0.25, 0.76, 0.52))
-    axes.set_title(title, loc="left", x=-0.21, y=1.24, weight="bold", size=10.5)
+    axes = Figure(SIZE).add_axes((0.18, 0.27, 0.76, 0.5))
+    axes.set_title(title, loc="left", x=-0.21, y=1.28, weight="bold", size=10.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND))
     axes.yaxis.set_major_formatter("{x:,.7g}")
@@ -356,7 +372,7 @@ def new_chart(title: str) -> Any:
 
 def name_lines(axes: Any) -> None:
     lines = len(axes.get_legend_handles_labels()[0])
-    axes.legend(loc="upper left", bbox_to_anchor=(-0.24, 1.26), ncols=(lines + 1) // 2, frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(-0.24, 1.31), ncols=(lines + 1) // 2, frameon=False)
 
 
 def draw_distribution(rows: Evaluation, settings: PlotSettings) -> Figure:
@@ -490,8 +506,7 @@ def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> d
     }
     if not rows.n:
         return texts
-    (median, p95), largest, bias = rows.quantiles(0.5, 0.95), rows.sketch.get_max_value(), rows.mean(3)
-    squares, of_labels, of_predictions = rows.moments[3, 3], rows.spread(1, 1), rows.spread(2, 2)
+    (median, p95), largest, bias = rows.quantiles(0.5, 0.95), rows.sketch.get_max_value(), rows.mean(RESIDUAL)
     shown = partial(number, span=p95 or largest or 1.0)
 
     def with_margin(term: int) -> str:
@@ -501,19 +516,16 @@ def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> d
     return texts | {
         "rows": f"{rows.n:,}",
         "mean": shown(rows.mean()),
-        "mean_margin": with_margin(4),
+        "mean_margin": with_margin(ERROR),
         "median": shown(median),
         "p95": shown(p95),
         "largest": number(largest, largest),
-        "rmse": shown(math.sqrt(squares / rows.n)),
-        "r2": f"{1 - squares / of_labels:.3f}" if of_labels else "not defined",
-        "slope": f"{rows.spread(1, 2) / of_predictions:.2f}"
-        if of_predictions > 1e-9 * rows.moments[2, 2]
-        else "not defined",
-        "most": "19 of 20 predictions" if rows.n >= 20 else "All predictions so far",
-        "bias": with_margin(3),
+        "rmse": shown(rows.rmse()),
+        "r2": "not defined" if math.isnan(rows.r2()) else f"{rows.r2():.3f}",
+        "slope": "not defined" if math.isnan(rows.slope()) else f"{rows.slope():.2f}",
+        "bias": with_margin(RESIDUAL),
         "direction": "high" if bias > 0 else "low",
-        "chance": "" if abs(bias) > rows.margin(3) else ", which can be chance",
+        "chance": "" if abs(bias) > rows.margin(RESIDUAL) else ", which can be chance",
         "delay": duration(float(np.median([when - id_ for when, id_ in metric_log.writes]))),
         "change": rows.sentence(change) if (change := rows.change()) else "",
         "last": "\n".join(
