@@ -523,6 +523,7 @@ def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> d
         "rmse": shown(rows.rmse()),
         "r2": "not defined" if math.isnan(rows.r2()) else f"{rows.r2():.3f}",
         "slope": "not defined" if math.isnan(rows.slope()) else f"{rows.slope():.2f}",
+        "most": "19 of 20 predictions" if rows.n >= 20 else "All predictions so far",
         "bias": with_margin(RESIDUAL),
         "direction": "high" if bias > 0 else "low",
         "chance": "" if abs(bias) > rows.margin(RESIDUAL) else ", which can be chance",
