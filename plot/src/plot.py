@@ -113,19 +113,16 @@ async def main(settings: PlotSettings) -> None:
 
 def redraw(metric_log: "MetricLog", folder: Path, settings: PlotSettings) -> None:
     """Replace the picture and the page, each in one step. Raises OSError."""
-    models, texts, png = read_models(folder / "models.csv"), {}, BytesIO()
+    models, png = read_models(folder / "models.csv"), BytesIO()
+    texts = describe(metric_log, settings, models)
     with matplotlib.rc_context(STYLE):
         if metric_log.rows.n:
             picture = draw_distribution(metric_log.rows, settings)
-            texts = {"distribution": svg(picture), "over_time": svg(draw_over_time(metric_log.rows, models))}
+            texts |= {"distribution": svg(picture), "over_time": svg(draw_over_time(metric_log.rows, models))}
         else:
             picture = Figure(SIZE)
             picture.text(0.5, 0.5, metric_log.problem or "Waiting for the first row", ha="center", wrap=True)
         picture.savefig(png, format="png", dpi=200, pil_kwargs={"compress_level": 1})  # a sixth less work
-    texts |= {name: html.escape(text) for name, text in describe(metric_log, settings, models).items()}
-    texts["last"] = "".join(f"<tr><th scope=row>{line}" for line in texts.get("last", "").splitlines()).replace(
-        "\t", "<td>"
-    )
     page = Path(__file__).with_name("report.html").read_text()
     page = re.sub(r"{{(\w+)}}", lambda match: texts.get(match[1], ""), page)
     replace(folder / "error_distribution.png", png.getvalue())
@@ -179,9 +176,10 @@ class MetricLog:
         self.tail = (self.tail + chunk[:end])[-TAIL:]
         added = self.rows.add(parse(lines))
         self.rows.left_out += lines.count(b"\n") - added
-        if added:
+        more = len(chunk) == CHUNK
+        if added and not more:
             self.writes.append((status.st_mtime, self.rows.last[-1, 0]))
-        return len(chunk) == CHUNK
+        return more
 
     def is_ours(self, start: bytes) -> bool:
         """Whether a log starts like this. A foreign file is logged once, since it is looked at every few seconds."""
@@ -481,7 +479,7 @@ def duration(seconds: float) -> str:
 def state(metric_log: MetricLog, now: float) -> tuple[str, str, str]:
     """Its kind, its name and a sentence. A row is as old as its writing, since labels may come long after the id."""
     if metric_log.problem:
-        return "bad", "Another file", metric_log.problem
+        return "bad", "Another file", html.escape(metric_log.problem)
     if not metric_log.writes:
         return "", "Waiting for the first row", ""
     seen = [when for when, _ in metric_log.writes]
@@ -493,11 +491,11 @@ def state(metric_log: MetricLog, now: float) -> tuple[str, str, str]:
 
 
 def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> dict[str, str]:
-    """The texts of the page, by their names in report.html; numbers only where there are rows."""
+    """What stands in the page, as HTML, by its names in report.html; numbers only where there are rows."""
     rows, now = metric_log.rows, time.time()
     texts = dict(zip(("kind", "state", "sentence"), state(metric_log, now), strict=True)) | {
-        "of_what": settings.of_what() + (f", model {models[-1][1][:12]}" if models else ""),
-        "unit": settings.unit or "the unit of the target",
+        "of_what": html.escape(settings.of_what()) + (f", model {models[-1][1][:12]}" if models else ""),
+        "unit": html.escape(settings.unit) or "the unit of the target",
         "drawn": f"{now:.1f}",
         "as_of": clock(now, "%Y-%m-%d %H:%M:%S UTC"),
         "interval": f"{settings.plot_interval:g}",
@@ -529,8 +527,8 @@ def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> d
         "chance": "" if abs(bias) > rows.margin(RESIDUAL) else ", which can be chance",
         "delay": duration(float(np.median([when - id_ for when, id_ in metric_log.writes]))),
         "change": rows.sentence(change) if (change := rows.change()) else "",
-        "last": "\n".join(
-            "\t".join([repr(id_), clock(id_, "%d %b %H:%M:%S"), *map(shown, values)])
+        "last": "".join(
+            f"<tr><th scope=row>{id_!r}<td>{clock(id_, '%d %b %H:%M:%S')}<td>" + "<td>".join(map(shown, values))
             for id_, *values in rows.last[::-1].tolist()
         ),
     }

@@ -50,7 +50,7 @@ def words(page: str) -> str:
 
 def numbers(page: str) -> dict[str, str]:
     (body,) = re.findall(r'<tbody id="numbers".*?</table>', page, re.DOTALL)
-    return dict(re.findall(r'<th scope="row">([^<]*)<td[^>]*>(.*)', body))
+    return dict(re.findall(r'<th scope="row">([^<]*)<td[^>]*>([^<\n]*)', body))
 
 
 def residuals(n: int, bias: float = -4.0) -> list[float]:
@@ -201,6 +201,16 @@ def test_before_two_writes_are_seen_the_ids_stand_in(path: Path) -> None:
     log.read()
     assert plot.state(log, now + 1700)[1:] == ("Running", "When this was drawn, the newest row was 28 min old.")
     assert plot.state(log, now + 1900)[1] == "Stalled"
+
+
+def test_a_log_read_in_many_chunks_is_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plot, "CHUNK", 100)
+    now, log = time.time(), MetricLog(path)
+    write(path, [1.0] * 50, gap=3600, written=now)
+    while log.read():
+        pass
+    assert plot.state(log, now + 5 * 3600)[1] == "Running"
+    assert len(log.writes) == 1
 
 
 def test_a_touched_log_has_no_new_row(path: Path) -> None:
