@@ -334,7 +334,8 @@ def bar_edges(rows: Evaluation) -> Floats:
         return np.asarray(high + (high / 10 or 0.1) * np.arange(-10.5 if high else -0.5, 11))
     if low <= 4 * (high - low):
         low = 0.0
-    bars = int(np.clip(3 * rows.n ** (1 / 3), 8, 60))
+    distinct = len(np.unique(rows.sketch.get_quantiles(np.linspace(0, 1, 4000))))
+    bars = int(np.clip(4 * distinct ** (1 / 3), 8, 60))  # few values, again and again, get few bars
     edges = np.asarray(MaxNLocator(bars, steps=ROUND, integer=rows.whole).tick_values(low, high))
     return np.append(edges, edges[-1] + 1) - 0.5 if rows.whole and edges[1] - edges[0] == 1 else edges
 
