@@ -336,6 +336,8 @@ def bar_edges(rows: Evaluation) -> Floats:
         low = 0.0
     distinct = len(np.unique(rows.sketch.get_quantiles(np.linspace(0, 1, 4000))))
     bars = int(np.clip(4 * distinct ** (1 / 3), 8, 60))  # few values, again and again, get few bars
+    if rows.whole and high - low <= 20:
+        bars = 20
     edges = np.asarray(MaxNLocator(bars, steps=ROUND, integer=rows.whole).tick_values(low, high))
     return np.append(edges, edges[-1] + 1) - 0.5 if rows.whole and edges[1] - edges[0] == 1 else edges
 
