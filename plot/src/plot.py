@@ -51,11 +51,13 @@ CHANGED = 1.95  # what the CUSUM statistic stays below in 99.9 % of streams that
 FEW = 30  # rows: fewer get no density curve and no interval
 BUNDLED = "scikit-learn's diabetes data"
 LAST = 10  # rows shown, and writes from which the usual time between two is known
-SIZE = 4.8, 3.6  # inches
+INCHES = 4.8, 3.6  # of a chart: narrow, with large text, so that it can be read on a phone
 ROUND = [1, 2, 2.5, 5, 10]  # edges and ticks are multiples of one of these, times a power of ten
-# Okabe and Ito's blue and orange, which all eyes tell apart; the dashes are for print in grey.
-PAPER, INK, QUIET, LINE, BAR = "#ffffff", "#1b1b1b", "#5a5a5a", "#d9d9d9", "#bcd4e6"
-BLUE, ORANGE, BAD = "#0072b2", "#c24e00", "#b3261e"
+# The page has the same colours under the same names, and others for the dark. Blue and orange are from Okabe and Ito's
+# palette, which all eyes tell apart; the dashes are for print in grey.
+COLOURS = {"paper": "#ffffff", "ink": "#1b1b1b", "quiet": "#5a5a5a", "line": "#d9d9d9", "bar": "#bcd4e6"}
+COLOURS |= {"blue": "#0072b2", "orange": "#c24e00", "bad": "#b3261e"}
+PAPER, INK, QUIET, LINE, BAR, BLUE, ORANGE, BAD = COLOURS.values()
 STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "plot", "font.size": 9.5, "text.parse_math": False}
 STYLE |= {
     "text.color": INK,
@@ -84,6 +86,7 @@ class PlotSettings(Settings):
 
 
 async def main(settings: PlotSettings) -> None:
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # below that it talks about fonts
     folder = Path(settings.logs_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +123,7 @@ def redraw(metric_log: "MetricLog", folder: Path, settings: PlotSettings) -> Non
             picture = draw_distribution(metric_log.rows, settings)
             texts |= {"distribution": svg(picture), "over_time": svg(draw_over_time(metric_log.rows, models))}
         else:
-            picture = Figure(SIZE)
+            picture = Figure(INCHES)
             picture.text(0.5, 0.5, metric_log.problem or "Waiting for the first row", ha="center", wrap=True)
         picture.savefig(png, format="png", dpi=200, pil_kwargs={"compress_level": 1})  # a sixth less work
     page = Path(__file__).with_name("report.html").read_text()
@@ -243,7 +246,8 @@ class Evaluation:
         # Sums of the products of these terms; the first y_true is subtracted from y_true and y_pred, so that no large
         # numbers cancel each other out later.
         self.moments, self.origin = np.zeros((5, 5)), 0.0
-        self.size, self.sums, self.ids = 1, np.zeros(POINTS), np.zeros(POINTS)  # rows per point; their errors, last id
+        # Of the error over time: rows per point, and for each point the sum of their errors and their last id.
+        self.per_point, self.sums, self.ids = 1, np.zeros(POINTS), np.zeros(POINTS)
 
     def add(self, table: Floats) -> int:
         """Take in rows of id, y_true, y_pred and absolute_error; returns how many have a finite error."""
@@ -258,11 +262,11 @@ class Evaluation:
         self.moments += terms @ terms.T
         self.sketch.update(errors)
         self.whole = self.whole and bool((errors % 1 == 0).all())
-        while self.n > POINTS * self.size:  # no room: two points become one
+        while self.n > POINTS * self.per_point:  # no room: two points become one
             self.sums = np.append(self.sums[::2] + self.sums[1::2], np.zeros(POINTS // 2))
             self.ids = np.append(self.ids[1::2], np.zeros(POINTS // 2))
-            self.size *= 2
-        point = np.arange(start, self.n) // self.size
+            self.per_point *= 2
+        point = np.arange(start, self.n) // self.per_point
         self.sums += np.bincount(point, errors, POINTS)
         self.ids[point] = ids
         return len(errors)
@@ -297,8 +301,8 @@ class Evaluation:
         return [float(value) for value in np.mean(both, axis=0)]
 
     def points(self) -> Floats:
-        """The error over time: the mean of each `size` consecutive rows."""
-        return np.asarray(self.sums[: self.n // self.size] / self.size)
+        """The error over time: the mean of each `per_point` consecutive rows."""
+        return np.asarray(self.sums[: self.n // self.per_point] / self.per_point)
 
     def change(self) -> Change | None:
         """Where the mean error changed, if it did: a CUSUM over the points, in units of their own scatter."""
@@ -309,7 +313,7 @@ class Evaluation:
         if distance.max() <= CHANGED * scatter * math.sqrt(n):
             return None
         k = int(distance.argmax()) + 1
-        return Change(k * self.size, self.ids[k - 1], float(points[:k].mean()), float(points[k:].mean()))
+        return Change(k * self.per_point, self.ids[k - 1], float(points[:k].mean()), float(points[k:].mean()))
 
     def sentence(self, change: Change) -> str:
         row, id_, before, since = change
@@ -362,8 +366,7 @@ def clock(id_: float, form: str) -> str:
 
 
 def new_chart(title: str) -> Any:
-    """The axes of a figure that can be read on a phone as well: narrow, with large text."""
-    axes = Figure(SIZE).add_axes((0.18, 0.27, 0.76, 0.5))
+    axes = Figure(INCHES).add_axes((0.18, 0.27, 0.76, 0.5))
     axes.set_title(title, loc="left", x=-0.21, y=1.28, weight="bold", size=10.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND))
@@ -428,12 +431,14 @@ def draw_over_time(rows: Evaluation, models: Models) -> Figure:
     """The points and their rolling mean, where the error changed and where the model was replaced."""
     points = rows.points()
     ids = rows.ids[: len(points)]
-    middles = (np.arange(len(points)) + 0.5) * rows.size + 0.5
+    middles = (np.arange(len(points)) + 0.5) * rows.per_point + 0.5
     axes = new_chart("Absolute error over time")
-    top = 1.08 * (
-        min(3 * np.quantile(points, 0.95), points.max()) or points.max() or 1.0
-    )  # no outlier squeezes the rest
-    each, beyond = "one row" if rows.size == 1 else f"mean of {rows.size:,} rows", np.count_nonzero(points > top)
+    usual = 3 * np.quantile(points, 0.95)  # as in the distribution, outliers do not squeeze the rest
+    top = 1.08 * (min(usual, points.max()) or points.max() or 1.0)
+    each, beyond = (
+        "one row" if rows.per_point == 1 else f"mean of {rows.per_point:,} rows",
+        np.count_nonzero(points > top),
+    )
     each += f" ({beyond} beyond the axis)" if beyond else ""
     sns.scatterplot(x=middles, y=points, color=BLUE, alpha=0.5, s=14, linewidth=0, label=each, ax=axes)
     if len(points) >= ROLLING:
@@ -442,14 +447,14 @@ def draw_over_time(rows: Evaluation, models: Models) -> Figure:
     if change := rows.change():
         axes.axvline(change.row, color=BAD, linestyle="--", label="error changed")
         axes.hlines([change.before, change.since], [0, change.row], [change.row, rows.n], color=BAD, linewidth=1)
-    replaced = [place * rows.size for id_, _ in models if (place := int(np.searchsorted(ids, id_)))]
+    replaced = [place * rows.per_point for id_, _ in models if (place := int(np.searchsorted(ids, id_)))]
     for row in replaced[-LAST:]:
         axes.axvline(row, color=INK, linestyle=":", label="model replaced" if row == replaced[-1] else None)
     span = ids[-1] - ids[0]
     form = "%H:%M:%S" if span < 600 else "%H:%M" if span < 86400 else "%d %b" if span < 3e7 else "%b %Y"
 
     def row_and_time(row: float, _: object) -> str:
-        return f"{row:,.0f}\n{clock(ids[min(int(row / rows.size), len(ids) - 1)], form)}"
+        return f"{row:,.0f}\n{clock(ids[min(int(row / rows.per_point), len(ids) - 1)], form)}"
 
     axes.set(xlim=(0, max(1.02 * rows.n, 2)), ylim=(0, top), ylabel="absolute error")
     axes.set_xlabel("rows written, and the time of their ids (UTC)")
@@ -464,8 +469,8 @@ def svg(figure: Figure) -> str:
     file = BytesIO()
     figure.savefig(file, format="svg", transparent=True)
     text = re.sub(r'<g id="[^"]*"', "<g", file.getvalue().decode())  # ids that are the same in both charts
-    for name in ("paper", "ink", "quiet", "line", "bar", "blue", "orange", "bad"):
-        text = text.replace(globals()[name.upper()], f"var(--{name})")
+    for name, colour in COLOURS.items():
+        text = text.replace(colour, f"var(--{name})")
     return text[text.index("<svg") :]
 
 
@@ -482,7 +487,7 @@ def duration(seconds: float) -> str:
 def state(metric_log: MetricLog, now: float) -> tuple[str, str, str]:
     """Its kind, its name and a sentence. A row is as old as its writing, since labels may come long after the id."""
     if metric_log.problem:
-        return "bad", "Another file", html.escape(metric_log.problem)
+        return "bad", "Not the log", html.escape(metric_log.problem)
     if not metric_log.writes:
         return "", "Waiting for the first row", ""
     seen = [when for when, _ in metric_log.writes]
@@ -499,6 +504,7 @@ def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> d
     texts = dict(zip(("kind", "state", "sentence"), state(metric_log, now), strict=True)) | {
         "of_what": html.escape(settings.of_what()) + (f", model {models[-1][1][:12]}" if models else ""),
         "unit": html.escape(settings.unit) or "the unit of the target",
+        "in_unit": html.escape(f" {settings.unit}".rstrip()),
         "drawn": f"{now:.1f}",
         "as_of": clock(now, "%Y-%m-%d %H:%M:%S UTC"),
         "interval": f"{settings.plot_interval:g}",

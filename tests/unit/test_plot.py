@@ -162,10 +162,10 @@ def test_points_are_the_means_of_consecutive_rows(n: int, chunk: int) -> None:
     rows = evaluation(errors, chunk)
     points = rows.points()
     assert min(n, 200) <= len(points) <= 400
-    whole = errors[: len(points) * rows.size].reshape(-1, rows.size)
+    whole = errors[: len(points) * rows.per_point].reshape(-1, rows.per_point)
     assert points.tolist() == pytest.approx(whole.mean(axis=1))
-    assert n - whole.size < rows.size
-    assert rows.ids[: len(points)].tolist() == [START + 10 * (rows.size * (i + 1) - 1) for i in range(len(points))]
+    assert n - whole.size < rows.per_point
+    assert rows.ids[: len(points)].tolist() == [START + 10 * (rows.per_point * (i + 1) - 1) for i in range(len(points))]
 
 
 # Where the error changed
@@ -332,6 +332,15 @@ def test_a_file_that_differs_in_its_beginning_alone_is_another(
     assert read(log) == (101, 4951)
     change(path, HEADER + row(9) + tail)
     assert read(log) == (101, 4959)
+
+
+def test_a_longer_file_that_has_the_same_bytes_where_the_reading_ended_is_another(path: Path) -> None:
+    tail = b"".join(map(row, range(100)))
+    path.write_bytes(HEADER + row(1) + tail)
+    log = MetricLog(path)
+    assert read(log) == (101, 4951)
+    replace(path, HEADER + row(9) + tail + row(5))
+    assert read(log) == (102, 4964)
 
 
 def test_a_log_that_is_removed_and_comes_back(path: Path) -> None:

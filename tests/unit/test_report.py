@@ -105,6 +105,7 @@ def test_the_page_says_of_what(path: Path) -> None:
     assert "<wine>.csv, target: alcohol & more, model cd01cd01cd01" in words(page)
     assert "Errors are in % vol." in words(page)
     assert "absolute error, in % vol" in page
+    assert "within ± 2.000 % vol of the true value, half of them within ± 1.500 % vol." in words(page)
     assert "model replaced" in page
     assert "<wine>" not in page
     assert "hidden>The bundled" in page
@@ -130,7 +131,7 @@ def test_no_text_of_the_log_becomes_markup(path: Path) -> None:
     path.write_text("<script>alert(1)</script>,$x^2$\n")
     page = redrawn(path)
     assert "<script>alert" not in page
-    assert f"Another file {path} is not this pipeline's log: its header is '<script>alert(1)</script>,$x^2$'" in words(
+    assert f"Not the log {path} is not this pipeline's log: its header is '<script>alert(1)</script>,$x^2$'" in words(
         page
     )
 
@@ -156,8 +157,8 @@ def test_picture_and_page_share_their_colours() -> None:
         dict(re.findall(r"--(\w+): (#\w+)", block)) for block in re.findall(r":root {(.*?)}", template, re.DOTALL)
     )
     assert set(light) == set(dark)
-    colours = {name: getattr(plot, name.upper()) for name in light if name != "good"}
-    assert {name: light[name] for name in colours} == colours
+    colours = {name: plot.COLOURS[name] for name in light if name != "good"}
+    assert {name: light[name] for name in plot.COLOURS} == colours
 
 
 def test_no_colour_of_the_charts_is_lost_in_the_dark(path: Path) -> None:
