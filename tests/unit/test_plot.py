@@ -218,7 +218,7 @@ def test_the_change_is_told_in_a_sentence() -> None:
     rows = evaluation(np.append(np.full(300, 2.0), np.full(100, 3.0)))
     change = rows.change()
     assert change is not None
-    assert (change.row, change.before, change.since) == (300, 2.0, 3.0)
+    assert change == (300, START + 2990, 2.0, 3.0)
     assert rows.sentence(change) == (
         "The error changed after about 300 rows (2023-11-09 15:37 UTC): "
         "the mean was 2.000 before and is 3.000 (+50%) over the 100 rows since."
@@ -518,6 +518,14 @@ def test_the_picture_says_what_it_shows(shape: str, n: int) -> None:
     # No outlier squeezes the rest: the middle half and the next tenths have a good part of the axis.
     if n >= 10 and np.quantile(errors, 0.9) > np.quantile(errors, 0.1) * (1 + 1e-6):
         assert np.quantile(errors, 0.9) - low > 0.05 * (high - low)
+
+
+def test_the_largest_error_is_in_a_bar_also_where_it_is_an_edge() -> None:
+    axes = drawn(np.linspace(0, 100, 1001))
+    heights, edges = bars(axes)
+    assert edges[-1] == 100
+    assert heights.sum() == pytest.approx(1001)
+    assert "beyond" not in axes.figure.texts[0].get_text()
 
 
 def test_all_notes_have_room() -> None:
