@@ -13,7 +13,6 @@ thousand. Quantiles are exact up to 30,000 rows and within 0.3 % of their value 
 from pipeline.files import Alive, replace  # first: from here on SIGTERM ends the process with exit code 0
 from pipeline.settings import Settings, UnusableError, run
 
-# isort: split
 import asyncio
 import csv
 import html

@@ -1,5 +1,7 @@
 """plot as a process: the picture and the page that it keeps, how it starts and how it stops. It needs no broker."""
 
+from harness import Service, eventually
+
 import os
 import signal
 import time
@@ -11,8 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-
-from harness import ROOT, Service, eventually
 
 HEADER = "id,y_true,y_pred,absolute_error\n"
 
@@ -29,7 +29,7 @@ def run(tmp_path: Path, logs: Path) -> Iterator[Run]:
     started: list[Service] = []
 
     def start(**env: object) -> Service:
-        settings = {"LOGS_DIR": logs, "PLOT_INTERVAL": 0.05, "PYTHONPATH": ROOT} | env
+        settings = {"LOGS_DIR": logs, "PLOT_INTERVAL": 0.05} | env
         started.append(Service("plot", tmp_path, None, **settings))
         return started[-1]
 

@@ -1,5 +1,7 @@
 """The page in a real Chromium without a window: what a reader sees, from disk as by double-click and over http."""
 
+from harness import Service, eventually, unavailable
+
 import base64
 import functools
 import http.server
@@ -16,8 +18,6 @@ import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-
-from harness import ROOT, Service, eventually, unavailable
 
 HEADER = "id,y_true,y_pred,absolute_error\n"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -85,7 +85,7 @@ def start(tmp_path: Path, logs: Path) -> Iterator[Start]:
     started: list[Service] = []
 
     def start(**settings: object) -> Service:
-        env = {"LOGS_DIR": logs, "PLOT_INTERVAL": 0.2, "PYTHONPATH": ROOT} | settings
+        env = {"LOGS_DIR": logs, "PLOT_INTERVAL": 0.2} | settings
         started.append(Service("plot", tmp_path, None, **env))
         return started[-1]
 

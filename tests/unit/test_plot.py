@@ -1,5 +1,8 @@
 """plot's maths, its reading of a log that grows and changes, and what is drawn."""
 
+import plot
+from plot import Evaluation, MetricLog, PlotSettings
+
 import itertools
 import logging
 import math
@@ -14,9 +17,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import r2_score, root_mean_squared_error
-
-import plot
-from plot import Evaluation, MetricLog, PlotSettings
 
 HEADER = b"id,y_true,y_pred,absolute_error\n"
 START = 1699541234.567

@@ -1,5 +1,8 @@
 """What plot's page says, and what of the log gets into it."""
 
+import plot
+from plot import MetricLog, PlotSettings
+
 import html
 import os
 import re
@@ -9,9 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-import plot
-from plot import MetricLog, PlotSettings
 
 HEADER = "id,y_true,y_pred,absolute_error\n"
 START = 1699541234.567
