@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Any, NamedTuple
 
 import matplotlib
@@ -123,7 +124,7 @@ def redraw(metric_log: "MetricLog", folder: Path, settings: PlotSettings) -> Non
             texts |= {"distribution": svg(picture), "over_time": svg(draw_over_time(metric_log.rows, models))}
         else:
             picture = Figure(INCHES)
-            picture.text(0.5, 0.5, metric_log.problem or "Waiting for the first row", ha="center", wrap=True)
+            picture.text(0.5, 0.5, fill(metric_log.problem or "Waiting for the first row", 60), ha="center")
         picture.savefig(png, format="png", dpi=200, pil_kwargs={"compress_level": 1})  # a sixth less work
     page = Path(__file__).with_name("report.html").read_text()
     page = re.sub(r"{{(\w+)}}", lambda match: texts.get(match[1], ""), page)
@@ -274,12 +275,15 @@ class Evaluation:
         return float(self.moments[ONE, term] / self.n)
 
     def spread(self, a: int, b: int) -> float:
-        """The sum of the products of two terms' deviations from their means."""
-        return float(self.moments[a, b] - self.moments[ONE, a] * self.moments[ONE, b] / self.n)
+        """The sum of the products of two terms' deviations from their means; 0 if it is but a rounding error."""
+        spread = float(self.moments[a, b] - self.moments[ONE, a] * self.moments[ONE, b] / self.n)
+        return spread if abs(spread) > 1e-12 * abs(self.moments[a, b]) else 0.0
 
     def margin(self, term: int = ERROR) -> float:
         """Half the width of the 95 % confidence interval of a mean, if the rows are independent."""
-        return 1.96 * math.sqrt(max(0, self.spread(term, term)) / (self.n - 1) / self.n) if self.n >= FEW else math.nan
+        return (
+            1.96 * math.sqrt(max(0.0, self.spread(term, term)) / (self.n - 1) / self.n) if self.n >= FEW else math.nan
+        )
 
     def rmse(self) -> float:
         return math.sqrt(self.moments[RESIDUAL, RESIDUAL] / self.n)
@@ -292,7 +296,7 @@ class Evaluation:
     def slope(self) -> float:
         """Of the line that fits y_true to y_pred: 1 for a calibrated model. Not a number while all y_pred are equal."""
         total = self.spread(Y_PRED, Y_PRED)
-        return self.spread(Y_TRUE, Y_PRED) / total if total > 1e-12 * self.moments[Y_PRED, Y_PRED] else math.nan
+        return self.spread(Y_TRUE, Y_PRED) / total if total else math.nan
 
     def quantiles(self, *q: float) -> list[float]:
         """Where two errors fit, as the two in the middle fit the median, their mean."""
@@ -453,7 +457,8 @@ def draw_over_time(rows: Evaluation, models: Models) -> Figure:
     form = "%H:%M:%S" if span < 600 else "%H:%M" if span < 86400 else "%d %b" if span < 3e7 else "%b %Y"
 
     def row_and_time(row: float, _: object) -> str:
-        return f"{row:,.0f}\n{clock(ids[min(int(row / rows.per_point), len(ids) - 1)], form)}"
+        point = min(int(row / rows.per_point), len(ids) - 1)  # the last rows may not make a point yet
+        return f"{row:,.0f}\n{clock(ids[point], form)}" if row <= rows.n else f"{row:,.0f}"
 
     axes.set(xlim=(0, max(1.02 * rows.n, 2)), ylim=(0, top), ylabel="absolute error")
     axes.set_xlabel("rows written, and the time of their ids (UTC)")

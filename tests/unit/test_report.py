@@ -82,6 +82,8 @@ def test_the_page_holds_the_numbers_and_what_they_mean(path: Path) -> None:
     [
         (residuals(2000, bias=30), "too high."),
         (residuals(2000, bias=0), "which can be chance."),
+        ([0.1] * 500, "On average the predictions are 0.1 ± 0 too high."),
+        ([0.1] * 500, "Mean absolute error 0.1 ± 0 Median 0.1000"),
         ([5.0, 6.0, 7.0], "On average the predictions are 6.000 too high, which can be chance."),
         ([5.0, 6.0, 7.0], "All predictions so far are within ± 7.000 of the true value, half of them within ± 6.000."),
         (
