@@ -5,22 +5,26 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "plot" / "src"))
 import plot
+from pipeline.settings import read
 
 TIMES = 21
 
 if __name__ == "__main__":
-    service = plot.Plot(plot.configure(plot.Config))
+    settings = read(plot.PlotSettings)
+    folder = Path(settings.logs_dir)
+    metric_log = plot.MetricLog(folder / "metric_log.csv")
     start = time.perf_counter()
-    while service.log.read():
+    while metric_log.read():
         pass
     reading = time.perf_counter() - start
-    service.redraw()  # the first one imports matplotlib
+    plot.redraw(metric_log, folder, settings)  # the first one loads the fonts
     redraws = []
     for _ in range(TIMES):
         start = time.perf_counter()
-        service.redraw()
+        plot.redraw(metric_log, folder, settings)
         redraws.append(time.perf_counter() - start)
     print(reading, 1000 * statistics.median(redraws), flush=True)
     sys.stdin.read()  # stay, so that the memory can be read

@@ -1,115 +1,20 @@
-"""The numbers on plot's page: RMSE, R² and the error over time, and what of the log gets there."""
+"""What plot's page says, and what of the log gets into it."""
 
 import plot
-from plot import ErrorOverTime, Evaluation, MetricLog, Plot, Report
+from plot import MetricLog, PlotSettings
 
-import json
-import math
+import html
 import os
 import re
+import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from sklearn.metrics import r2_score, root_mean_squared_error
 
 HEADER = "id,y_true,y_pred,absolute_error\n"
-Floats = NDArray[np.float64]
-
-STREAMS: dict[str, Callable[[np.random.Generator, int], tuple[Floats, Floats]]] = {
-    "diabetes-like": lambda random, n: ((y := random.normal(152, 77, n)), y + random.normal(0, 55, n)),
-    "far from zero": lambda random, n: ((y := 1e9 + random.normal(0, 1, n)), y + random.normal(0, 0.1, n)),
-    "the first is an outlier": lambda random, n: (np.append(1e9, random.normal(0, 1, n))[:n], random.normal(0, 1, n)),
-    "drifting": lambda random, n: ((y := np.linspace(0, 1e6, n)), y + random.normal(0, 1, n)),
-    "tiny": lambda random, n: (random.normal(0, 1e-9, n), random.normal(0, 1e-9, n)),
-    "worse than the mean": lambda random, n: (random.normal(0, 1, n), random.normal(9, 1, n)),
-}
-streams = pytest.mark.parametrize("stream", STREAMS)
-
-
-def sample(stream: str, n: int) -> tuple[Floats, Floats]:
-    return STREAMS[stream](np.random.default_rng(n), n)
-
-
-def table(y_true: Floats, y_pred: Floats) -> Floats:
-    return np.column_stack([np.arange(len(y_true)), y_true, y_pred, np.abs(y_true - y_pred)])
-
-
-@streams
-@pytest.mark.parametrize("chunk", [1, 3])
-def test_rmse_and_r2_are_scikit_learns_on_every_prefix(stream: str, chunk: int) -> None:
-    y_true, y_pred = sample(stream, 120)
-    rows = Evaluation()
-    for end in range(chunk, 121, chunk):
-        rows.update(table(y_true, y_pred)[end - chunk : end])
-        assert rows.rmse() == pytest.approx(root_mean_squared_error(y_true[:end], y_pred[:end]), rel=1e-12)
-        if end > 1:
-            # scikit-learn's own sums have this much of a rounding error where the values are far from zero.
-            assert rows.r2() == pytest.approx(r2_score(y_true[:end], y_pred[:end]), rel=1e-9, abs=1e-12)
-
-
-@streams
-def test_rmse_and_r2_hold_over_a_million_rows(stream: str) -> None:
-    y_true, y_pred = sample(stream, 1_000_000)
-    rows = Evaluation()
-    for start in range(0, 1_000_000, 7_919):
-        rows.update(table(y_true[start : start + 7_919], y_pred[start : start + 7_919]))
-    assert rows.rmse() == pytest.approx(root_mean_squared_error(y_true, y_pred), rel=1e-12)
-    assert rows.r2() == pytest.approx(r2_score(y_true, y_pred), rel=1e-9, abs=1e-12)
-
-
-@pytest.mark.parametrize("y_true", [[5.0], [0.1] * 3, [0.1] * 10_001])
-def test_r2_is_not_defined_while_all_labels_are_equal(y_true: list[float]) -> None:
-    rows = Evaluation()
-    rows.update(table(np.array(y_true), np.array(y_true) + 1))
-    assert math.isnan(rows.r2())
-    rows.update(np.array([[0, 0.0, 1.0, 1.0]]))
-    assert not math.isnan(rows.r2())
-
-
-@pytest.mark.parametrize("bad", [[1, math.inf, 1, 1], [1, 1e300, 1, 1], [1, math.nan, 1, 1], [1, 1, 1, math.nan]])
-def test_a_row_that_is_not_finite_spoils_no_score(bad: list[float]) -> None:
-    rows = Evaluation()
-    for row in ([1, 2.0, 5.0, 3.0], bad, [3, 4.0, 8.0, 4.0]):
-        rows.update(np.array([row]))
-    assert rows.rmse() == math.sqrt((9 + 16) / 2)
-    assert rows.r2() == pytest.approx(1 - 25 / 2)
-    assert rows.unusable == 1
-
-
-# The error over time
-
-
-@pytest.mark.parametrize("n", [1, 2, 19, 20, 50, 399, 400, 401, 799, 800, 801, 10_007])
-@pytest.mark.parametrize("chunk", [1, 977, 20_000])
-def test_points_are_the_means_of_consecutive_rows(n: int, chunk: int) -> None:
-    errors = np.abs(np.random.default_rng(n).normal(0, 55, n))
-    over_time = ErrorOverTime()
-    for start in range(0, n, chunk):
-        over_time.update(errors[start : start + chunk])
-    points, rolling = over_time.get()
-    assert min(n, 200) <= len(points) <= 400
-    size = over_time.size
-    groups = [errors[start : start + size] for start in range(0, n, size)]
-    assert points.tolist() == pytest.approx([group.mean() for group in groups])
-    expected = [np.concatenate(groups[max(0, i - 19) : i + 1]).mean() for i in range(len(groups))]
-    assert rolling.tolist() == pytest.approx(expected)
-
-
-def test_an_outlier_does_not_spoil_the_rolling_mean_after_it() -> None:
-    over_time = ErrorOverTime()
-    over_time.update(np.append(1e29, np.full(99, 0.1)))
-    _, rolling = over_time.get()
-    assert rolling[19] > 1e27
-    assert rolling[20:].tolist() == pytest.approx([0.1] * 80)
-
-
-# What stands in the page
+START = 1699541234.567
 
 
 @pytest.fixture
@@ -117,120 +22,220 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "metric_log.csv"
 
 
-@pytest.fixture
-def service(path: Path, monkeypatch: pytest.MonkeyPatch) -> Plot:
-    monkeypatch.setattr("tempfile.tempdir", str(path.parent))
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    return Plot(plot.Config(LOGS_DIR=str(path.parent), PLOT_INTERVAL=10))
-
-
-def redrawn(service: Plot) -> tuple[str, dict[str, Any]]:
-    """The page, and the numbers in it."""
-    while service.log.read():
-        pass
-    service.redraw()
-    page = service.page.read_text()
-    (found,) = re.findall(r'<script type="application/json" id="report">(.*?)</script>', page, re.DOTALL)
-    return page, json.loads(found)
-
-
-def test_the_page_holds_the_last_ten_rows_and_all_numbers(service: Plot, path: Path) -> None:
-    y_true, y_pred = sample("diabetes-like", 50)
-    rows = table(y_true, y_pred)
-    path.write_text(HEADER + "".join(",".join(map(repr, row)) + "\n" for row in rows.tolist()))
-    _, shown = redrawn(service)
-    errors = np.abs(y_true - y_pred)
-    assert shown["rows"] == 50
-    assert shown["last"] == rows[-10:].tolist()
-    assert shown["mean"] == pytest.approx(errors.mean())
-    assert shown["median"] == np.median(errors)
-    assert shown["p95"] == pytest.approx(np.quantile(errors, 0.95))
-    assert shown["max"] == errors.max()
-    assert shown["rmse"] == pytest.approx(root_mean_squared_error(y_true, y_pred))
-    assert shown["r2"] == pytest.approx(r2_score(y_true, y_pred))
-    assert sum(shown["bars"]) == 50
-    assert len(shown["edges"]) == len(shown["bars"]) + 1
-    assert shown["points"] == pytest.approx(errors)
-    assert shown["interval"] == 10
-    assert shown["drawn"] == pytest.approx(service.page.stat().st_mtime, abs=5)
-
-
-def test_no_text_of_the_log_reaches_the_page(service: Plot, path: Path) -> None:
-    path.write_text(HEADER + "1,2,3,1\n</script><script>alert(1)</script>,2,3,1\n4,<b>,3,1\n1,nan,3,-inf\n")
-    page, shown = redrawn(service)
-    assert "alert" not in page
-    assert "<b>" not in page
-    assert shown["last"] == [[1, 2, 3, 1], [1, None, 3, None]]
-    assert (shown["rows"], shown["unusable"]) == (1, 1)
-
-
-def test_the_page_asks_for_nothing_elsewhere(service: Plot) -> None:
-    page, _ = redrawn(service)
-    assert not re.findall(
-        r"https?:|//[a-z]|@import|url\(", re.sub(r"^\s*// .*$|  // .*$", "", page, flags=re.MULTILINE)
-    )
-    assert set(re.findall(r'(?:src|href)="([^"]*)"', page)) == {"data:,"}
-
-
-def test_the_page_grows_with_nothing(service: Plot) -> None:
-    """At a million rows it is no larger than at a thousand, give or take the digits."""
-    sizes = []
-    for n in (1_000, 1_000_000):
-        rows = Evaluation()
-        rows.update(table(*sample("diabetes-like", n)))
-        sizes.append(len(msgspec.json.encode(rows.report())))
-    assert sizes[1] < 1.5 * sizes[0] < 60_000
-
-
-# How old the newest row is, and when that is too old
-
-
-def append(path: Path, rows: list[float], written: float) -> None:
+def write(path: Path, residuals: list[float], y_true: float = 100.0, gap: float = 10.0, written: float = 0) -> None:
+    """Append rows, as if at this time."""
     with path.open("a") as file:
-        file.writelines(f"{id_},1,2,1\n" for id_ in rows)
-    os.utime(path, (written, written))
+        file.write("" if file.tell() else HEADER)
+        for i, residual in enumerate(residuals):
+            label = y_true + i % 7
+            file.write(f"{START + gap * i},{label},{label + residual},{abs(residual)}\n")
+    if written:
+        os.utime(path, (written, written))
 
 
-def report(log: MetricLog) -> Report:
+def redrawn(path: Path, log: MetricLog | None = None, **settings: str) -> str:
+    """The page."""
+    log = log or MetricLog(path)
     while log.read():
         pass
-    return log.report()
+    plot.redraw(log, path.parent, PlotSettings(**settings))  # type: ignore[arg-type]
+    return (path.parent / "report.html").read_text()
 
 
-def test_the_age_is_that_of_the_writing(path: Path) -> None:
-    path.write_text(HEADER)
-    log = MetricLog(path)
-    assert report(log).written == 0
-    append(path, [1000.0], written=90_000)
-    assert report(log).written == 90_000
-    os.utime(path, (95_000, 95_000))  # touched, but nothing new
-    assert report(log).written == 90_000
+def words(page: str) -> str:
+    """What a person reads outside the charts."""
+    body = re.sub(r"<svg.*?</svg>|<script>.*?</script>", " ", page[page.index("<body>") :], flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
-@pytest.mark.parametrize(("gap", "stalled_after"), [(0.1, 60), (9.9, 60), (30, 180), (86_400, 6 * 86_400)])
-def test_stalled_is_six_times_the_usual_time_between_writes(path: Path, gap: float, stalled_after: float) -> None:
-    path.write_text(HEADER)
-    log = MetricLog(path)
+def numbers(page: str) -> dict[str, str]:
+    (body,) = re.findall(r'<tbody id="numbers".*?</table>', page, re.DOTALL)
+    return dict(re.findall(r'<th scope="row">([^<]*)<td[^>]*>([^<\n]*)', body))
+
+
+def residuals(n: int, bias: float = -4.0) -> list[float]:
+    return (bias + np.random.default_rng(n).normal(0, 50, n)).tolist()
+
+
+def test_the_page_holds_the_numbers_and_what_they_mean(path: Path) -> None:
+    values = residuals(2000)
+    write(path, values)
+    page, errors = redrawn(path), np.abs(values)
+    shown = numbers(page)
+    p95 = np.quantile(errors, 0.95, method="averaged_inverted_cdf")
+    margin = 1.96 * errors.std(ddof=1) / np.sqrt(2000)
+    assert shown["Rows"] == "2,000"
+    assert shown["Mean absolute error"] == f"{errors.mean():.2f} ± {margin:.2f}"
+    assert shown["Median"] == f"{np.median(errors):.2f}"
+    assert shown["95th percentile"] == f"{p95:.2f}"
+    assert shown["Largest"] == f"{errors.max():.1f}"
+    assert shown["RMSE"] == f"{np.sqrt((errors**2).mean()):.2f}"
+    text = words(page)
+    assert f"19 of 20 predictions are within ± {p95:.2f} of the true value" in text
+    bias, spread = np.mean(values), 1.96 * np.std(values, ddof=1) / np.sqrt(2000)
+    assert f"On average the predictions are {-bias:.2f} ± {spread:.2f} too low." in text
+    assert "It assumes independent rows. The bundled data stream 111 patients again and again" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (residuals(2000, bias=30), "too high."),
+        (residuals(2000, bias=0), "which can be chance."),
+        ([0.1] * 500, "On average the predictions are 0.1 ± 0 too high."),
+        ([0.1] * 500, "Mean absolute error 0.1 ± 0 Median 0.1000"),
+        ([5.0, 6.0, 7.0], "On average the predictions are 6.000 too high, which can be chance."),
+        ([5.0, 6.0, 7.0], "All predictions so far are within ± 7.000 of the true value, half of them within ± 6.000."),
+        (
+            [2.0] * 300 + [3.0] * 100,
+            "The error changed after about 300 rows (2023-11-09 15:37 UTC): the mean was 2.000",
+        ),
+    ],
+)
+def test_the_page_says_it_in_a_sentence(path: Path, values: list[float], sentence: str) -> None:
+    write(path, values)
+    assert sentence in words(redrawn(path))
+
+
+def test_the_page_says_of_what(path: Path) -> None:
+    write(path, [1.0, 2.0])
+    page = redrawn(path)
+    assert "scikit-learn's diabetes data, target: disease progression after one year" in words(page)
+    assert "Errors are in the unit of the target." in words(page)
+    (path.parent / "models.csv").write_text(f"id,sha256\n{START},{'ab' * 32}\n{START + 5},{'cd01' * 16}\n")
+    page = redrawn(path, dataset="/data/<wine>.csv", target="alcohol & more", unit="% vol")
+    assert "<wine>.csv, target: alcohol & more, model cd01cd01cd01" in words(page)
+    assert "Errors are in % vol." in words(page)
+    assert "absolute error, in % vol" in page
+    assert "within ± 2.000 % vol of the true value, half of them within ± 1.500 % vol." in words(page)
+    assert "model replaced" in page
+    assert "<wine>" not in page
+    assert "hidden>The bundled" in page
+    assert "wine.csv, target: last column" in words(redrawn(path, dataset="wine.csv"))
+
+
+def test_the_last_rows_are_shown_with_the_time_that_their_id_is(path: Path) -> None:
+    write(path, [float(i) for i in range(1, 13)])
+    (body,) = re.findall(r"<tbody data-live>(.*)", redrawn(path))
+    rows = [re.findall(r">([^<]*)<?", row) for row in body.split("<tr>")[1:]]
+    assert len(rows) == 10
+    assert rows[0][0] == "1699541344.567"
+    assert rows[0][1:] == ["09 Nov 14:49:04", "104.00", "116.00", "12.00"]
+    assert rows[9][0] == "1699541254.567"
+
+
+def test_no_text_of_the_log_becomes_markup(path: Path) -> None:
+    path.write_text(HEADER + "1,2,3,1\n</script><script>alert(1)</script>,2,3,1\n4,<b>,3,1\n1,nan,3,-inf\n")
+    page = redrawn(path)
+    assert "alert(1)" not in page
+    assert "<b>" not in page
+    assert "3 rows without a finite error left out." in words(page)
+    path.write_text("<script>alert(1)</script>,$x^2$\n")
+    page = redrawn(path)
+    assert "<script>alert" not in page
+    assert f"Not the log {path} is not this pipeline's log: its header is '<script>alert(1)</script>,$x^2$'" in words(
+        page
+    )
+
+
+def test_the_page_loads_nothing_from_elsewhere(path: Path) -> None:
+    write(path, residuals(50))
+    page = redrawn(path)
+    assert not re.findall(r"@import|url\((?!#)|\bsrc=", page)
+    assert {link for link in re.findall(r'href="([^"]*)"', page) if not link.startswith("#")} == {"data:,"}
+
+
+def test_the_page_grows_with_nothing(path: Path) -> None:
+    write(path, residuals(400))
+    sizes = [len(redrawn(path))]
+    write(path, residuals(40_000))
+    sizes.append(len(redrawn(path)))
+    assert sizes[1] < 1.5 * sizes[0] < 200_000
+
+
+def test_picture_and_page_share_their_colours() -> None:
+    template = Path(plot.__file__).with_name("report.html").read_text()
+    light, dark = (
+        dict(re.findall(r"--(\w+): (#\w+)", block)) for block in re.findall(r":root {(.*?)}", template, re.DOTALL)
+    )
+    assert set(light) == set(dark)
+    colours = {name: plot.COLOURS[name] for name in light if name != "good"}
+    assert {name: light[name] for name in plot.COLOURS} == colours
+
+
+def test_no_colour_of_the_charts_is_lost_in_the_dark(path: Path) -> None:
+    write(path, [2.0] * 300 + [3.0, 4.0] * 50)
+    charts = "".join(re.findall(r"<svg.*?</svg>", redrawn(path), re.DOTALL))
+    assert re.findall(r"(?:fill|stroke): (#\w+)", charts) == []
+    assert {"ink", "quiet", "bar", "blue", "orange", "bad"} <= set(re.findall(r"var\(--(\w+)\)", charts))
+
+
+# The state
+
+
+def state(path: Path, log: MetricLog, written: float) -> str:
+    write(path, [1.0], written=written)
+    while log.read():
+        pass
+    return plot.state(log, time.time())[1]
+
+
+def test_before_the_first_row_the_page_waits(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "Waiting for the first row" in words(redrawn(path))
+        path.write_text(HEADER)
+        assert "Waiting for the first row" in words(redrawn(path))
+
+
+@pytest.mark.parametrize(("gap", "limit"), [(0.1, 60), (9.9, 60), (30, 180), (86_400, 6 * 86_400)])
+def test_stalled_is_six_times_the_usual_time_between_writes(path: Path, gap: float, limit: float) -> None:
+    now, log = time.time(), MetricLog(path)
     for i in range(15):
-        append(path, [i], written=100_000 + i * gap)
-        seen = report(log).stalled_after
-    assert seen == pytest.approx(stalled_after)
-    append(path, [99], written=1_000_000_000)  # after a long stall that is over, nothing has changed
-    assert report(log).stalled_after == pytest.approx(stalled_after)
+        state(path, log, now - (14 - i) * gap)
+    assert plot.state(log, now + 0.9 * limit)[1] == "Running"
+    assert plot.state(log, now + 1.1 * limit)[1] == "Stalled"
 
 
 def test_before_two_writes_are_seen_the_ids_stand_in(path: Path) -> None:
-    path.write_text(HEADER)
-    append(path, [1000.0], written=90_000)
+    now = time.time()
+    write(path, [1.0, 2.0, 3.0, 4.0], gap=300, written=now)
     log = MetricLog(path)
-    assert report(log).stalled_after == 60
-    append(path, [1300.0, 1600.0, 1900.0], written=90_000)
-    assert report(log).stalled_after == 6 * 300
+    log.read()
+    assert plot.state(log, now + 1700)[1:] == ("Running", "When this was drawn, the newest row was 28 min old.")
+    assert plot.state(log, now + 1900)[1] == "Stalled"
 
 
-def test_before_the_first_row_there_is_no_number(service: Plot) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        _, shown = redrawn(service)
-    assert shown["rows"] == shown["written"] == 0
-    assert shown["mean"] is None
+def test_a_log_read_in_many_chunks_is_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plot, "CHUNK", 100)
+    now, log = time.time(), MetricLog(path)
+    write(path, [1.0] * 50, gap=3600, written=now)
+    while log.read():
+        pass
+    assert plot.state(log, now + 5 * 3600)[1] == "Running"
+    assert len(log.writes) == 1
+
+
+def test_a_touched_log_has_no_new_row(path: Path) -> None:
+    now, log = time.time(), MetricLog(path)
+    assert state(path, log, now - 500) == "Stalled"
+    with path.open("a") as file:
+        file.write("torn")
+    log.read()
+    assert plot.state(log, now)[1] == "Stalled"
+
+
+def test_the_delay_is_that_from_the_id_to_the_writing(path: Path) -> None:
+    log = MetricLog(path)
+    for delay in (40, 50, 3000):
+        write(path, [1.0], written=START + delay)
+        log.read()
+    assert numbers(redrawn(path, log))["Delay of a row"] == "50 s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "less than 1 s"), (0.2, "less than 1 s"), (119, "119 s"), (121, "2 min"), (7300, "2 h"), (2e5, "2 days")],
+)
+def test_durations_are_told_in_one_unit(seconds: float, text: str) -> None:
+    assert plot.duration(seconds) == text
