@@ -15,6 +15,7 @@ import bz2
 import codecs
 import csv
 import gzip
+import hashlib
 import lzma
 import re
 import zlib
@@ -88,6 +89,14 @@ def held_out(n: int) -> NDArray[np.bool_]:
     import numpy as np
 
     return np.arange(n) % HELD_OUT == 0
+
+
+def row_of(id: float, n: int) -> int:
+    """Which of n streamed rows is the sample of an id: so the log leads back to the table.
+
+    Streamed row i is data row HELD_OUT * i + 1 of the file. A hash, so that ids at any interval draw all rows alike.
+    """
+    return int.from_bytes(hashlib.blake2b(repr(id).encode(), digest_size=8).digest(), "big") % n
 
 
 def load(settings: DataSettings) -> Dataset:

@@ -4,17 +4,20 @@ Publishes, under one id, the feature vector to `features` ({"id": seconds, "body
 value to `y_true` ({"id": seconds, "body": number}). The id is the Unix time in seconds, strictly increasing as long as
 this service runs, whatever the clock does.
 
+Which row it draws follows from the id (`row_of`), unless SEED is set.
+
 Promise: a sample is done when the broker has confirmed both messages. What it has not confirmed is published again,
 under the same id, whatever happened to the connection in between. While too much waits in the queues, nothing is drawn.
 """
 
 from pipeline.broker import Broker, BrokerSettings, Outgoing, stay_connected
-from pipeline.dataset import Dataset, DataSettings, held_out, load
+from pipeline.dataset import Dataset, DataSettings, held_out, load, row_of
 from pipeline.messages import FEATURES, Y_PRED, Y_TRUE, encode
 from pipeline.settings import run
 
 import asyncio
 import logging
+import random
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -81,13 +84,11 @@ class Samples:
     """Draws samples, as the messages that they are, and keeps them until they are confirmed."""
 
     def __init__(self, dataset: Dataset, settings: FeaturesSettings) -> None:
-        import numpy as np  # it takes a quarter of a second, in which SIGTERM counts already
-
         streamed = held_out(len(dataset.y))
         self.vectors = [Raw(msgspec.json.encode(vector)) for vector in dataset.X[streamed].to_numpy().tolist()]
         self.labels = dataset.y[streamed].tolist()
         self.largest = max(len(vector) for vector in self.vectors)
-        self.random = np.random.default_rng(settings.seed)
+        self.random = None if settings.seed is None else random.Random(settings.seed)
         self.interval, self.count = settings.interval, settings.count
         self.drawn, self.last_id, self.look_due = 0, 0.0, 0
         self.due = time.monotonic()
@@ -104,8 +105,9 @@ class Samples:
             self.due += n * self.interval
         if self.count:
             n = min(n, self.count - self.drawn)
-        for row in self.random.integers(len(self.labels), size=n).tolist():
+        for _ in range(n):
             self.last_id = next_id(self.last_id, time.time())
+            row = self.random.randrange(len(self.labels)) if self.random else row_of(self.last_id, len(self.labels))
             id = Raw(msgspec.json.encode(self.last_id))
             self.unconfirmed.append(Outgoing(FEATURES, encode(id, self.vectors[row])))
             self.unconfirmed.append(Outgoing(Y_TRUE, encode(id, self.labels[row])))

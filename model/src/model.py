@@ -133,13 +133,20 @@ class Predictor:
         return pika.BasicProperties(delivery_mode=2, app_id=self.process.sha256)
 
     async def answer(self, bodies: list[bytes]) -> list[Prediction | Rejection]:
-        """One answer for each message. What the process dies of is tried again, one message after the other."""
+        """One answer for each message.
+
+        It is waited for even if the connection is lost meanwhile: the next batch must not get the answers to this one.
+        """
+        return await asyncio.shield(asyncio.create_task(self.ask_alone(bodies)))
+
+    async def ask_alone(self, bodies: list[bytes]) -> list[Prediction | Rejection]:
         async with self.lock:
             answers = await self.ask(bodies)
         self.recent.extend(body for body, answer in zip(bodies, answers, strict=True) if isinstance(answer, Prediction))
         return answers
 
     async def ask(self, bodies: list[bytes], deaths: int = 0) -> list[Prediction | Rejection]:
+        """What the process dies of is tried again, one message after the other."""
         try:
             return await self.process.answer(bodies, self.settings.predict_timeout)
         except ProcessDiedError as error:
