@@ -40,21 +40,21 @@ id_decoder = msgspec.json.Decoder(Id)
 decoders: dict[type[Message], msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind) for kind in (Vector, Value)
 }
-SIGNATURES = {
-    b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"PK\x03\x04": "zip",
-    b"\x80\x03": "a pickle",
-    b"\x80\x04": "a pickle",
-    b"\x80\x05": "a pickle",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-    b"<": "XML or HTML",
+SIGNATURES = {  # how bytes begin that are something else, most specific first
+    rb"\xff\xfe\0\0|\0\0\xfe\xff|[\t\n\r -~]\0\0\0|\0\0\0[\t\n\r -~]": "UTF-32",
+    rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\0|\0[\t\n\r -~]": "UTF-16",
+    rb"\x1f\x8b": "gzip",
+    rb"\x78[\x01\x5e\x9c\xda]": "zlib",
+    rb"\x28\xb5\x2f\xfd": "zstd",
+    rb"BZh": "bzip2",
+    rb"\xfd7zXZ": "xz",
+    rb"PK\x03\x04": "zip",
+    rb"\x80[\x02-\x05]|[(\]]dp0\n|\(lp0\n": "a pickle",
+    rb"\s*<": "XML or HTML",
 }
 STRING = re.compile(rb'"(\\.|[^"\\])*"')
-PYTHON = re.compile(rb"-?\b(NaN|nan|Infinity|inf|None|True|False|undefined)\b|'")  # in the place of JSON's words
+# Python's words, single quotes and curly ones
+NOT_JSON = re.compile(rb"-?\b(NaN|nan|Infinity|inf|None|True|False|undefined)\b|'|\xe2\x80[\x98\x99\x9c\x9d]")
 
 
 def encode(id: Raw, body: float | Raw) -> bytes:
@@ -71,37 +71,49 @@ def parse(text: bytes, kind: type[M]) -> M | str:
         message: M = decoders[kind].decode(text)
         if text.count(b'"') > 4:  # more than the two keys: the rest is looked at as well
             json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        return "arrays or objects in it are nested to too great a depth"
+    except ValueError as error:
         return _reason(text) or str(error)
     try:
         id_decoder.decode(message.id)
     except ValueError as error:
-        return f"{error} - at `$.id`"
+        return f"{error} - at `$.id`: it takes a Unix time in seconds, as a JSON number without quotes"
     return message
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:
     """JSON leaves open which of two equal keys counts, so a message with two is rejected."""
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError("Object has a key twice")
+    keys = set[str]()
+    for key, _ in pairs:
+        if key in keys:
+            raise ValueError(f"the key {key!r} is there twice")
+        keys.add(key)
 
 
 def _reason(text: bytes) -> str:
-    """Name what the bytes are in the place of JSON, where that can be seen; otherwise an empty text."""
+    """Name what the bytes are instead of JSON, or where they stop being JSON; empty where neither can be seen."""
     if not text.strip():
         return "the message is empty"
     for start, name in SIGNATURES.items():
-        if text.startswith(start):
+        if re.match(start, text, re.DOTALL):
             return f"expected JSON in UTF-8, got {name}"
     if b"\0" in text[:100]:
-        return "expected JSON in UTF-8, got UTF-16, UTF-32 or binary data"
+        return "expected JSON in UTF-8, got binary data"
     try:
-        text.decode()
+        decoded = text.decode()
     except UnicodeDecodeError as error:
         return f"expected JSON in UTF-8: {error}"
-    if word := PYTHON.search(STRING.sub(b'""', text)):
+    if word := NOT_JSON.search(STRING.sub(b'""', text)):
         hint = "a missing feature is null, true and false are in lower case, text is in double quotes"
         return f"{word[0].decode()} is not JSON: {hint}"
     if text.lstrip().startswith(b'"'):
         return "expected an object, got a string: was the JSON encoded twice?"
+    try:
+        json.loads(decoded)
+    except json.JSONDecodeError as error:
+        if error.pos < len(decoded.rstrip()):  # otherwise it was cut short
+            return f"JSON is malformed at {decoded[error.pos :][:20]!r} (character {error.pos}): {error.msg}"
+    except (ValueError, RecursionError):  # a whole number with thousands of digits; nested too deep
+        pass
     return ""

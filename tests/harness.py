@@ -21,7 +21,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SERVICES = Path(os.environ.get("SERVICES_ROOT") or ROOT)  # the mutation tests run on altered copies
 QUEUES = ("features", "y_true", "y_pred", "dead_letters")
+HEADER = "id,y_true,y_pred,absolute_error\n"  # of the CSV
+DRIVER = ROOT / "tests/faults/driver.py"  # runs a service that is killed at a step, or whose clocks can be set
 DEADLINE = 30.0  # seconds; far more than anything here takes on an idle machine
+
+
+def line(id: float) -> str:
+    """The row of the CSV that `publish` makes."""
+    return f"{id!r},{id + 0.5!r},{id - 0.25!r},0.75\n"
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -82,6 +89,13 @@ class Client:
         return int(self.channel.queue_declare(queue, passive=True).method.message_count)
 
 
+def publish(client: Client, *ids: float) -> None:
+    """Publish both values of each pair."""
+    for id in ids:
+        client.publish("y_true", {"id": id, "body": id + 0.5})
+        client.publish("y_pred", {"id": id, "body": id - 0.25})
+
+
 class Service:
     """One of the four services as a process, its log in a file."""
 
@@ -123,6 +137,23 @@ class Service:
 
     def wait(self) -> int:
         return self.process.wait(DEADLINE)
+
+
+Run = Callable[..., Service]  # what the fixture `run` is
+
+
+class Clock:
+    """A clock of a service under DRIVER, which can be set."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.set(0)
+
+    def set(self, seconds: float) -> None:
+        """To that many seconds more than the real one; in one step, since the service reads the file all the time."""
+        new = self.path.with_suffix(".new")
+        new.write_text(str(seconds))
+        new.replace(self.path)
 
 
 def whole_lines(csv: Path) -> str:

@@ -3,7 +3,8 @@
 The environment says SERVICE (metric if not given), KILL_STEP (write, half-write,
 fsync, commit, acknowledge, publish), KILL_AFTER (0: the step is
 not done any more, 1: it is the last thing done) and KILL_AT (n).
-CLOCK, if set, is a file that holds how many seconds to add to the clock;
+CLOCK and STOPWATCH, if set, are files that hold how many seconds to add to the wall clock, and to the stopwatch
+(time.monotonic) as the service's own file sees it: pika and asyncio keep theirs.
 USER_ID, if set, is the user (and group) to be.
 """
 
@@ -19,6 +20,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pika.channel
@@ -27,6 +29,7 @@ STEP = os.environ.pop("KILL_STEP", "")
 AT = int(os.environ.pop("KILL_AT", "1"))
 AFTER = os.environ.pop("KILL_AFTER", "0") == "1"
 CLOCK = os.environ.pop("CLOCK", "")
+STOPWATCH = os.environ.pop("STOPWATCH", "")
 USER_ID = int(os.environ.pop("USER_ID", "0"))
 seen = 0
 
@@ -84,6 +87,9 @@ def main() -> None:
         os.setuid(USER_ID)
     if CLOCK:
         time.time = lambda: real_time() + float(Path(CLOCK).read_text())
+    if STOPWATCH:
+        service.time = SimpleNamespace(**vars(time))  # type: ignore[attr-defined]
+        service.time.monotonic = lambda: time.monotonic() + float(Path(STOPWATCH).read_text())
     settings = next(getattr(service, each) for each in dir(service) if each.lower() == f"{name}settings")
     run(name, settings, service.main)
 

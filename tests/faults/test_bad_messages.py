@@ -5,18 +5,16 @@ from __future__ import annotations
 from faults import faulty_models
 from faults.faulty_models import MAGIC, SumOfThree, pickled
 from faults.oracle import QUORUM, bad_messages
-from harness import ROOT, Client, Service, eventually, rows
+from harness import ROOT, Client, Run, eventually, rows
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pika
 import pytest
 
 pytestmark = pytest.mark.broker
-Run = Callable[..., Service]
 MIB = 2**20
 SERVICE = {"features": "model", "y_true": "metric", "y_pred": "metric"}
 LARGE = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import Client, Service, eventually
+from harness import HEADER, Client, Run, eventually, line, publish
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,21 +11,9 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.broker
-Run = Callable[..., Service]
-HEADER = "id,y_true,y_pred,absolute_error\n"
-
-
-def line(id: float) -> str:
-    return f"{id!r},{id + 0.5!r},{id - 0.25!r},0.75\n"
 
 
 LINE = len(line(1.0))
-
-
-def publish(client: Client, *ids: float) -> None:
-    for id in ids:
-        client.publish("y_true", {"id": id, "body": id + 0.5})
-        client.publish("y_pred", {"id": id, "body": id - 0.25})
 
 
 def metric_log(logs: Path) -> str:

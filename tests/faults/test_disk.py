@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from faults.test_csv import HEADER, line, publish
-from harness import SERVICES, Client, Service, eventually, rows, unavailable
+from harness import DRIVER, HEADER, SERVICES, Client, Run, Service, eventually, line, publish, rows, unavailable
 
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.broker
-Run = Callable[..., Service]
-DRIVER = Path(__file__).with_name("driver.py")
 OTHER = 10001
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from faults.faulty_models import SumOfThree, pickled
 from faults.oracle import QUORUM, dataset
 from faults.proxy import Proxy
-from harness import ROOT, Client, Service, eventually, rows
+from harness import ROOT, Client, Run, eventually, rows
 from local import Broker
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.broker
-Run = Callable[..., Service]
 HEALED = 30.0  # seconds after the end of what was wrong
 NOTICED = 30.0  # seconds until a silent network is given up: two heartbeats and a little
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from faults.oracle import QUORUM
-from harness import SERVICES, Client, Service, eventually
+from harness import DRIVER, SERVICES, Client, Run, eventually
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.broker
-Run = Callable[..., Service]
-DRIVER = Path(__file__).with_name("driver.py")
 
 
 @pytest.mark.parametrize("step", ["commit", "write", "half-write", "fsync", "acknowledge", "publish"])

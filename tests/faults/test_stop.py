@@ -5,19 +5,17 @@ from __future__ import annotations
 from faults.faulty_models import MAGIC, Slow, pickled
 from faults.oracle import QUORUM
 from faults.proxy import Proxy
-from harness import QUEUES, ROOT, Client, Service, eventually, rows
+from harness import QUEUES, ROOT, Client, Run, Service, eventually, rows
 from local import Broker
 
 import json
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.broker
-Run = Callable[..., Service]
 SERVICE_NAMES = ["features", "model", "metric"]
 each = pytest.mark.parametrize("name", SERVICE_NAMES)
 

@@ -1,16 +1,13 @@
 """What a wrong setting gets: one line that says what and how to mend it, and exit code 2. Never a traceback."""
 
-from harness import Client, Service, eventually, rows
+from harness import Client, Run, eventually, rows
 from local import Broker
 
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-Run = Callable[..., Service]
 
 BAD = [
     ("features", {"INTERVAL": "abc"}, "INTERVAL='abc'"),

@@ -1,6 +1,6 @@
 """What metric tells Prometheus, and that telling it costs no row."""
 
-from harness import Client, Service, eventually, rows
+from harness import Client, Run, eventually, rows
 from local import free_port
 
 import os
@@ -9,13 +9,11 @@ import socket
 import struct
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.broker
-Run = Callable[..., Service]
 
 
 def scrape(port: int) -> dict[str, float]:

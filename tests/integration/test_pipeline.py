@@ -1,12 +1,11 @@
 """Each service against a real broker, and all of them together."""
 
-from harness import ROOT, Client, Service, eventually, rows
+from harness import ROOT, Client, Run, eventually, rows
 
 import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import pytest
 from sklearn.datasets import load_diabetes
 
 pytestmark = pytest.mark.broker
-Run = Callable[..., Service]
 
 
 def test_features_publishes_held_out_rows_under_increasing_ids(client: Client, run: Run) -> None:

@@ -1,11 +1,14 @@
-"""The ids and the dataset."""
+"""Drawing samples: ids, intervals, how many."""
 
 import features
+from features import FeaturesSettings, Samples
+from pipeline.dataset import load
 
+import json
+import time
+from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,52 +28,118 @@ def test_ids_increase_whatever_the_clock_does(times: list[float]) -> None:
     assert ids[-1] < max(times) + 1e-3
 
 
-def test_the_bundled_data_is_the_default() -> None:
-    X, y = features.load("", "")
-    expected_X, expected_y = load_diabetes(return_X_y=True)
-    np.testing.assert_array_equal(X, expected_X)
-    np.testing.assert_array_equal(y, expected_y)
+class Stopwatch:
+    """Replaces time.monotonic, and stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-@pytest.mark.parametrize(("target", "column"), [("", 2), ("b", 1)])
-def test_a_csv_gives_its_columns(tmp_path: Path, target: str, column: int) -> None:
-    path = tmp_path / "some.csv"
-    path.write_text("a,b,c\n1,2,3\n4,5,6.5\n7,8,9e3\n")
-    table = np.array([[1, 2, 3], [4, 5, 6.5], [7, 8, 9000]])
-    X, y = features.load(str(path), target)
-    np.testing.assert_array_equal(X, np.delete(table, column, axis=1))
-    np.testing.assert_array_equal(y, table[:, column])
+@pytest.fixture
+def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
+    stopwatch = Stopwatch()
+    monkeypatch.setattr(time, "monotonic", stopwatch)
+    return stopwatch
 
 
-@pytest.mark.parametrize(
-    ("text", "target", "message"),
-    [
-        ("a,b\n1,2\n3,x\n", "", "data row 2 of column 'b' has 'x'"),
-        ("a,b\n1,2\n3,\n", "", "data row 2 of column 'b' has 'nan'"),
-        ("a,b\n1,2\n3,inf\n", "", "data row 2 of column 'b' has 'inf'"),
-        ("a,b\n1,2\n3,4\n", "c", "TARGET='c': takes one of the columns a, b"),
-        ("a,b\n1,2\n", "", "two rows"),
-        ("a,b\n", "", "two rows"),
-        ("a\n1\n2\n", "", "two columns"),
-        ("", "", "No columns"),
-        ("a,b\n1,2\n1,2,3\n", "", "Expected 2 fields in line 3"),
-    ],
-)
-def test_a_bad_dataset_is_refused_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, target: str, message: str
+@pytest.fixture
+def samples() -> Callable[..., Samples]:
+    def make(**settings: object) -> Samples:
+        chosen = FeaturesSettings(**{"seed": 1} | settings)  # type: ignore[arg-type]
+        return Samples(load(chosen), chosen)
+
+    return make
+
+
+def drawn(samples: Samples) -> int:
+    """Draw what is due, confirm it, and return how many samples it was."""
+    n = len(samples.draw()) // 2
+    samples.confirmed()
+    return n
+
+
+def test_a_sample_is_a_vector_and_its_label_under_one_new_id(samples: Callable[..., Samples]) -> None:
+    X, y = load_diabetes(return_X_y=True)
+    held_out = {tuple(x): label for x, label in zip(X[::4].tolist(), y[::4].tolist(), strict=True)}
+    messages = samples(interval=0).draw()
+    assert [message.queue for message in messages] == ["features", "y_true"] * features.BATCH
+    vectors, labels = ([json.loads(message.body) for message in messages[i::2]] for i in (0, 1))
+    assert [vector["id"] for vector in vectors] == [label["id"] for label in labels]
+    assert all(a["id"] < b["id"] for a, b in pairwise(vectors))
+    assert abs(vectors[0]["id"] - time.time()) < 60
+    assert all(held_out[tuple(v["body"])] == t["body"] for v, t in zip(vectors, labels, strict=True))
+
+
+def test_ids_go_on_from_batch_to_batch_while_the_clock_goes_back(
+    samples: Callable[..., Samples], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "some.csv"
-    path.write_text(text)
-    with pytest.raises(SystemExit) as ended:
-        features.load(str(path), target)
-    assert ended.value.code == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    drawing, ids = samples(interval=0), []
+    for now in (2e9, 1e9, 2e9 + 1):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        ids += [json.loads(message.body)["id"] for message in drawing.draw()[::2]]
+        drawing.confirmed()
+    assert len(ids) == 3 * features.BATCH
+    assert all(a < b for a, b in pairwise(ids))
 
 
-def test_a_password_is_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        features.fail("AMQP_URL='amqp://me:sec/r:et@host,amqp://me:secret@other' is bad; https://example.org is not")
-    assert "amqp://me:***@other' is bad; https://example.org is not" in (error := capsys.readouterr().err)
-    assert "sec" not in error
+def test_what_is_not_confirmed_stays_as_it_was_drawn(samples: Callable[..., Samples]) -> None:
+    drawing = samples()
+    messages = list(drawing.draw())
+    assert messages
+    assert drawing.unconfirmed == messages
+    drawing.confirmed()
+    assert drawing.unconfirmed == []
+
+
+@pytest.mark.parametrize("interval", [10.0, 0.5, 0.001])
+def test_one_sample_is_drawn_each_interval(
+    samples: Callable[..., Samples], stopwatch: Stopwatch, interval: float
+) -> None:
+    drawing = samples(interval=interval)
+    begun, n = stopwatch.now, 0
+    while stopwatch.now < begun + 100 * interval:
+        n += drawn(drawing)
+        assert drawing.seconds_to_next() <= interval
+        stopwatch.now += drawing.seconds_to_next() + interval / 1000  # a timer never comes too early
+    assert n == 100
+
+
+@pytest.mark.parametrize(("late", "expected"), [(0.25, 3), (0.95, 10), (3600, 11)])
+def test_intervals_that_passed_meanwhile_are_caught_up_with_for_a_second_of_them(
+    samples: Callable[..., Samples], stopwatch: Stopwatch, late: float, expected: int
+) -> None:
+    drawing = samples(interval=0.1)
+    assert drawn(drawing) == 1
+    stopwatch.now = drawing.due + late
+    assert drawn(drawing) == expected
+    assert 0 < drawing.seconds_to_next() <= 0.1 + 1e-9
+
+
+@pytest.mark.parametrize("count", [1, 7, features.BATCH, features.BATCH + 1, 1234])
+def test_count_is_exact(samples: Callable[..., Samples], count: int) -> None:
+    drawing = samples(interval=0, count=count)
+    n = 0
+    while more := drawn(drawing):
+        n += more
+    assert n == drawing.drawn == count
+    assert drawing.seconds_to_next() == 0
+
+
+def test_count_ends_a_catch_up_too(samples: Callable[..., Samples], stopwatch: Stopwatch) -> None:
+    drawing = samples(interval=0.1, count=4)
+    assert drawn(drawing) == 1
+    stopwatch.now += 60
+    assert drawn(drawing) == 3
+    assert drawing.seconds_to_next() == 0  # so that the service ends at once
+    assert drawn(drawing) == 0
+
+
+def test_a_seed_repeats_the_draw(samples: Callable[..., Samples]) -> None:
+    def bodies(seed: int | None) -> list[object]:
+        return [json.loads(message.body)["body"] for message in samples(interval=0, seed=seed).draw()]
+
+    assert bodies(3) == bodies(3) != bodies(4)
+    assert bodies(None) != bodies(None)
