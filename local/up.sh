@@ -79,6 +79,10 @@ END
 if [[ $($compose config --services) == *prometheus* ]]; then
     echo "  alerts           http://$($compose port prometheus 9090)$alerts"
 fi
+if [ "${PYTHON_IMAGE:-}" = pipeline-local/python:3.13 ]; then
+    echo "  docker-compose   takes the same images with these lines in .env:"
+    printf '                   %s\n' PYTHON_IMAGE="$PYTHON_IMAGE" RABBITMQ_IMAGE="$RABBITMQ_IMAGE"
+fi
 if [ -n "$(setting OPTIONS)" ]; then
     echo "  OPTIONS          $(setting OPTIONS): use local/compose.sh instead of docker-compose"
 fi

@@ -16,6 +16,7 @@ from harness import ROOT, eventually, rows
 from local import free_port
 
 SERVICES = ("features", "model", "metric", "plot")
+BROKER_CONFIG = "/etc/rabbitmq/conf.d/15-pipeline.conf"
 ORDINARY_USER = 1234  # a uid that no account here need have
 
 
