@@ -57,16 +57,19 @@ audit: .venv/ready ## ask PyPI whether a pinned package is known to be vulnerabl
 	.venv/audit/bin/pip install --disable-pip-version-check --quiet pip-audit==2.10.1
 	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip $(patsubst %,-r %,$(wildcard */requirements.txt))
 
-# The services' packages, and the repository's root on the path of this environment: `import pipeline`.
+# The services' packages, and the repository's root on the path of this environment: `import pipeline`. Python compiles
+# what is imported; pip would compile everything, which takes longer than the rest.
 .venv/ready: $(SERVICES:%=%/requirements.txt)
-	python3 -c 'import ensurepip' 2>/dev/null || local/need.sh python3-venv
-	python3 -m venv .venv
-	.venv/bin/pip install --disable-pip-version-check --quiet $(^:%=-r %)
-	echo ../../../.. >"$$(echo .venv/lib/python3*/site-packages)/pipeline.pth"
+	@echo "Installing the packages of the services in .venv"
+	@python3 -c 'import ensurepip' 2>/dev/null || local/need.sh python3-venv
+	@python3 -m venv .venv
+	@.venv/bin/pip install --disable-pip-version-check --quiet --no-compile $(^:%=-r %)
+	@echo ../../../.. >"$$(echo .venv/lib/python3*/site-packages)/pipeline.pth"
 	@touch $@
 
 .venv/tools: .venv/ready tests/requirements.txt
-	.venv/bin/pip install --disable-pip-version-check --quiet -r tests/requirements.txt
+	@echo "Installing the tools of the tests in .venv"
+	@.venv/bin/pip install --disable-pip-version-check --quiet --no-compile -r tests/requirements.txt
 	@touch $@
 
 .venv/lock: .venv/ready
