@@ -6,6 +6,7 @@ source local/machine.sh
 
 compose=local/compose.sh
 csv=logs/metric_log.csv
+header=32 # bytes
 alerts=/alerts
 
 has_compose || fail "\
@@ -14,6 +15,10 @@ Start or install one (Debian: apt-get install docker.io docker-compose), or run 
 $compose config --quiet # says what is wrong with the settings, before anything is done
 taken=$(taken_ports)
 [ -z "$taken" ] || fail "$taken"
+
+bytes() {
+    wc -c 2>/dev/null <"$csv" || echo 0
+}
 
 available() {
     docker image inspect "$1" >/dev/null 2>&1 || {
@@ -40,12 +45,13 @@ trap 'rm -f "$log"' EXIT
 echo "Building the images of the services; the first time it takes about half a minute"
 $compose build >"$log" 2>&1 || { cat "$log"; fail "The images could not be built; the log is above."; }
 [ -z "${broker_image:-}" ] || wait "$broker_image"
-rows_before=$(wc -l 2>/dev/null <"$csv" || echo 0)
+before=$(bytes)
 $compose up -d
 
 # The first row comes within seconds. A service that ends again and again has said why.
 for ((second = 0; second < 60; second++)); do
-    [ "$(wc -l 2>/dev/null <"$csv" || echo 0)" = "$rows_before" ] || break
+    now=$(bytes)
+    [ "$now" = "$before" ] || [ "$now" -le "$header" ] || break
     # shellcheck disable=SC2016  # a template
     for service in $($compose ps -q | xargs docker inspect --format \
         '{{if .State.Restarting}}{{index .Config.Labels "com.docker.compose.service"}}{{end}}'); do

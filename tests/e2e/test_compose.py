@@ -105,7 +105,8 @@ def test_a_killed_service_comes_back(stack: Stack) -> None:
 
 def test_health_tells_the_truth(stack: Stack) -> None:
     def passes(service: str) -> bool:
-        return stack.exec(service, *stack.inspect(service)["Config"]["Healthcheck"]["Test"][1:])
+        kind, *command = stack.inspect(service)["Config"]["Healthcheck"]["Test"]
+        return stack.exec(service, *(["sh", "-c"] if kind == "CMD-SHELL" else []), *command)
 
     subscribed = ("features", "model", "metric")
     for service in ("rabbitmq", *SERVICES):
