@@ -6,6 +6,8 @@ process ends, and supervisord does not put names before lines.
 
 from __future__ import annotations
 
+from local import Broker, BrokerError, free_port, install_rabbitmq
+
 import asyncio
 import fcntl
 import os
@@ -15,8 +17,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-from local import Broker, BrokerError, free_port, install_rabbitmq
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("features", "model", "metric", "plot")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -50,3 +51,53 @@ class Alive:
             if not self.failing:
                 log.warning("no sign of life for the health check: %s", error)
             self.failing = True
+
+
+def not_a_file(path: Path) -> str:
+    """Why there is nothing to read at a path, for a person; an empty text for a file. Raises OSError."""
+    if not path.exists():
+        where = "" if path.is_absolute() else f" in {Path.cwd()}"
+        return f"there is no such file{where}; a container sees only what is mounted in it"
+    return "" if path.is_file() else f"takes a file, and this is a {'folder' if path.is_dir() else 'device or a pipe'}"
+
+
+KINDS = {
+    rb"version https://git-lfs": "a pointer of Git LFS, not the file itself: run `git lfs pull`",
+    rb"\s*<": "a web page or XML",
+    rb"PK\x03\x04": "a zip archive, as .xlsx, .npz, .keras and .pt files are",
+    rb"\xd0\xcf\x11\xe0": "an old Office document, such as .xls",
+    rb"\x28\xb5\x2f\xfd": "compressed by zstd",
+    rb"7z\xbc\xaf": "a 7z archive",
+    rb"Rar!": "a RAR archive",
+    rb".{257}ustar": "a tar archive",
+    rb"%PDF": "a PDF",
+    rb"\x89PNG|\xff\xd8\xff": "a picture",
+    rb"PAR1": "a Parquet file",
+    rb"ARROW1|FEA1": "an Arrow or Feather file",
+    rb"\x89HDF": "an HDF5 file, as Keras and MATLAB write them",
+    rb"MATLAB": "a MATLAB file",
+    rb"\x93NUMPY": "a numpy array",
+    rb"SQLite": "an SQLite database",
+    rb"RD[AX]": "an R workspace",
+    rb"\$FL": "an SPSS file",
+    rb"\x08[\x01-\x1f]\x12": "an ONNX model",
+    rb".{7}\x00\{\"": "a safetensors file",
+    rb".{4}TFL3": "a TensorFlow Lite model",
+    rb"\{L": "an XGBoost model in its own format",
+    rb"\s*(\{|\[\s*[\[{])": "JSON",
+    rb"CBM1": "a CatBoost model in its own format",
+    rb"tree\s+version": "a LightGBM model in its own format",
+    rb"GGUF": "a GGUF model",
+    rb"\x7fELF": "a program",
+}
+
+
+def recognize(start: bytes) -> str:
+    """What a file is that begins like this (300 bytes), for a person; an empty text for a kind that is not known here.
+
+    For places where a pickle or a CSV is expected: these are not known, nor is what gzip, bzip2 and xz compress.
+    """
+    start = start.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8
+    if not start.strip():
+        return "empty"
+    return next((kind for pattern, kind in KINDS.items() if re.match(pattern, start, re.DOTALL)), "")

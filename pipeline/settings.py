@@ -80,6 +80,7 @@ def run(service: str, kind: type[T], main: Callable[[T], Awaitable[None]]) -> No
         settings = read(kind)
         level = settings.log_level  # type: ignore[attr-defined]
         logging.basicConfig(level=level, format=f"%(asctime)s {service} %(levelname)s %(message)s")
+        logging.getLogger("pika").setLevel(logging.CRITICAL)  # or it logs tracebacks of outages
         asyncio.run(_until_told_to_stop(main(settings)))
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from harness import QUEUES, Client, Service, unavailable
+from local import Broker, install_rabbitmq
+
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness import QUEUES, Client, Service, unavailable
-from local import Broker, install_rabbitmq
 
 
 @pytest.fixture(scope="session")

@@ -89,6 +89,7 @@ class Service:
         self.name, self.log_path = name, folder / f"{name}.log"
         variables = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
         variables |= {"TMPDIR": str(folder)} | {k: str(v) for k, v in env.items()}
+        variables["PYTHONPATH"] = f"{SERVICES}:{variables.get('PYTHONPATH', '')}"
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, script or SERVICES / name / "src" / f"{name}.py"],

@@ -1,91 +1,86 @@
-"""train: fits the model that model.py serves, and says how good it is.
+"""train: fits the model that model.py serves, and reports how good it is.
 
-Reads DATASET (a CSV with a header; by default scikit-learn's diabetes data) with the label in TARGET (by default the
-last column), fits on the rows that features.py does not stream, writes the pickle to MODEL_PATH (`myfile.pkl` beside
-this file) and prints the mean absolute error on the held-out rows beside that of always answering the mean.
+Reads the dataset (DATASET, TARGET, DROP_COLUMNS), fits on the rows that features.py does not stream, writes the pickle
+to MODEL_PATH (`myfile.pkl` next to this file) and prints the mean absolute error on the held-out rows, in the unit of
+the target, next to that of always answering the mean.
 """
 
-import os
+from __future__ import annotations
+
+from pipeline import files
+from pipeline.dataset import DataSettings, held_out, load
+from pipeline.settings import UnusableError, one_line_errors, read
+
 import pickle
-import re
-import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from sklearn.base import RegressorMixin
-from sklearn.linear_model import RidgeCV
-from sklearn.metrics import mean_absolute_error
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from msgspec import Meta
 
-SERVICE = "train"
-HELD_OUT = 4  # rows 0, 4, 8, ... are held out for features.py to stream; the others are fitted on
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 
-def fail(reason: str) -> NoReturn:
-    """End the service: one line for the operator (without the password of a URL), exit code 2."""
-    reason = re.sub(r"(//[^:@\s]*):[^\s']*@", r"\1:***@", " ".join(reason.split()))
-    print(f"{SERVICE}: {reason}", file=sys.stderr)
-    raise SystemExit(2)
-
-
-def load(dataset: str, target: str) -> tuple[Any, Any]:
-    """Features (n, d) and labels (n,) of a CSV, as DataFrame and Series; bad ones end the service.
-
-    The default is scikit-learn's diabetes data: a row a patient, the features scaled, the label the progression of
-    the disease after a year.
-
-    The same text in features.py and train.py.
-    """
-    import pandas as pd
-
-    if not dataset:
-        from sklearn.datasets import load_diabetes
-
-        frame = load_diabetes(as_frame=True).frame
-    else:
-        try:
-            frame = pd.read_csv(dataset)
-        except (OSError, ValueError) as error:
-            fail(f"DATASET={dataset!r}: takes a readable CSV with a header; {error}")
-    target = target or frame.columns[-1]
-    if target not in frame.columns:
-        fail(f"TARGET={target!r}: takes one of the columns {', '.join(frame.columns)}")
-    if len(frame) < 2 or len(frame.columns) < 2:
-        fail(f"DATASET={dataset!r}: takes two rows and two columns at least, not {len(frame)} and {len(frame.columns)}")
-    for name in frame.columns:
-        bad = ~np.isfinite(pd.to_numeric(frame[name], errors="coerce"))
-        if bad.any():
-            row = int(bad.argmax())
-            value = frame[name][row]
-            fail(f"DATASET={dataset!r}: takes numbers only; data row {row + 1} of column {name!r} has '{value}'")
-    return frame.drop(columns=target).astype(float), frame[target].astype(float)
-
-
-def fit(X: Any, y: Any) -> RegressorMixin:
-    """Ridge regression on standardised features (n, d), its penalty chosen by leave-one-out cross-validation."""
-    return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 3, 13))).fit(X, y)
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(DataSettings):
+    model_path: Annotated[str, Meta(description="the path of the file to write")] = str(
+        Path(__file__).with_name("myfile.pkl")
+    )
 
 
 def main() -> None:
-    dataset = os.environ.get("DATASET", "")
-    X, y = load(dataset, os.environ.get("TARGET", ""))
-    if not dataset:
-        X = X.to_numpy()  # named columns are checked against those of DATASET, at three times the cost of a small batch
-    held_out = np.arange(len(y)) % HELD_OUT == 0
-    print(f"fitting on {(~held_out).sum()} rows of {X.shape[1]} features")
-    model = fit(X[~held_out], y[~held_out])
-    y_true, y_pred = y[held_out], model.predict(X[held_out])
-    print(f"mean absolute error on {len(y_true)} held-out rows: {mean_absolute_error(y_true, y_pred):.2f}")
-    print(f"of always answering the mean: {mean_absolute_error(y_true, np.full(len(y_true), y[~held_out].mean())):.2f}")
-    path = Path(os.environ.get("MODEL_PATH") or Path(__file__).with_name("myfile.pkl"))
+    with one_line_errors("train"):
+        train(read(TrainSettings))
+
+
+def train(settings: TrainSettings) -> None:
+    """Fit, write and report. Raises UnusableError."""
+    import numpy as np
+    from sklearn.metrics import mean_absolute_error
+
+    path = Path(settings.model_path)
+    if path.is_dir():
+        raise UnusableError(f"MODEL_PATH={settings.model_path!r}: takes the path of a file, and this is a folder")
+    X, y = load(settings)
+    streamed = held_out(len(y))
+    source = settings.dataset or "scikit-learn's diabetes data, since DATASET is not set"
+    print(f"fitting {y.name} on {(~streamed).sum()} of {len(y)} rows of {X.shape[1]} features, from {source}")
+    # Named columns are compared with those of DATASET, at three times the cost of a small batch.
+    features: Any = X if settings.dataset else X.to_numpy()
     try:
-        path.with_suffix(".new").write_bytes(pickle.dumps(model, protocol=5))
-        path.with_suffix(".new").replace(path)
-    except OSError as error:
-        fail(f"MODEL_PATH={str(path)!r}: cannot be written: {error.strerror}")
+        with np.errstate(all="ignore"):  # numbers that are too large end in a ValueError
+            model = fit(features[~streamed], y[~streamed], impute=bool(X.isna().any(axis=None)))
+            error = mean_absolute_error(y[streamed], model.predict(features[streamed]))
+            error_of_mean = mean_absolute_error(y[streamed], np.full(streamed.sum(), y[~streamed].mean()))
+    except ValueError as problem:
+        raise UnusableError(
+            f"DATASET={settings.dataset!r}: the numbers are too large to fit on: their squares are beyond 1e308"
+        ) from problem
+    print(f"mean absolute error on {streamed.sum()} held-out rows: {error:.2f}")
+    print(f"of always answering the mean: {error_of_mean:.2f}")
+    try:
+        files.replace(path, pickle.dumps(model, protocol=5))
+    except OSError as problem:
+        raise UnusableError(f"MODEL_PATH={settings.model_path!r}: cannot be written: {problem.strerror}") from problem
     print(f"wrote {path}")
+
+
+def fit(X: Any, y: Any, *, impute: bool) -> Pipeline:
+    """Ridge regression on standardised features (n, d), its penalty chosen by leave-one-out cross-validation.
+
+    `impute`: missing features are filled with the median.
+    """
+    import numpy as np
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    steps = [StandardScaler(), RidgeCV(np.logspace(-3, 3, 13))]
+    if impute:
+        steps.insert(0, SimpleImputer(strategy="median", keep_empty_features=True))
+    return make_pipeline(*steps).fit(X, y)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from e2e.stack import ORDINARY_USER, Stack, run, succeeds
+from harness import ROOT, eventually, unavailable
+
 import os
 import secrets
 import shutil
@@ -12,9 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from e2e.stack import ORDINARY_USER, Stack, run, succeeds
-from harness import ROOT, eventually, unavailable
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from harness import ROOT, eventually, rows
+from local import free_port
+
 import json
 import os
 import shutil
@@ -11,9 +14,6 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-from harness import ROOT, eventually, rows
-from local import free_port
 
 SERVICES = ("features", "model", "metric", "plot")
 BROKER_CONFIG = "/etc/rabbitmq/conf.d/15-pipeline.conf"

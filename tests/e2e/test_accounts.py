@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from e2e.stack import Stack, get
+from harness import QUEUES, eventually
+
 import json
 import secrets
 import urllib.error
@@ -11,9 +14,6 @@ from typing import Any
 import pika
 import pytest
 from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
-
-from e2e.stack import Stack, get
-from harness import QUEUES, eventually
 
 pytestmark = pytest.mark.engine
 

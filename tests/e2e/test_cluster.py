@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from e2e.stack import BROKER_CONFIG, SERVICES, Stack, get, run
+from faults.oracle import Oracle, dataset, table
+from harness import QUEUES, Client, eventually, whole_lines
+
 import json
 import pickle
 import secrets
@@ -12,10 +16,6 @@ import pika
 import pytest
 from pika.exceptions import ProbableAuthenticationError
 from sklearn.linear_model import LinearRegression
-
-from e2e.stack import BROKER_CONFIG, SERVICES, Stack, get, run
-from faults.oracle import Oracle, dataset, table
-from harness import QUEUES, Client, eventually, whole_lines
 
 pytestmark = pytest.mark.engine
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from e2e.stack import BROKER_CONFIG, ORDINARY_USER, SERVICES, Stack, get, run
+from harness import ROOT, eventually
+
 import json
 import os
 import struct
@@ -13,9 +16,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-
-from e2e.stack import BROKER_CONFIG, ORDINARY_USER, SERVICES, Stack, get, run
-from harness import ROOT, eventually
 
 pytestmark = pytest.mark.engine
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from e2e.stack import copy_of_the_tree
+from harness import eventually, rows
+
 import os
 import signal
 import subprocess
@@ -9,9 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from e2e.stack import copy_of_the_tree
-from harness import eventually, rows
 
 pytestmark = pytest.mark.broker
 

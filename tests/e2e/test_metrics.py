@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from e2e.stack import BROKER_CONFIG, Stack, get, run
+from harness import ROOT, Client, eventually
+from local import free_port
+
 import json
 import urllib.error
 import urllib.parse
@@ -9,10 +13,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-from e2e.stack import BROKER_CONFIG, Stack, get, run
-from harness import ROOT, Client, eventually
-from local import free_port
 
 pytestmark = pytest.mark.engine
 PAIRS = 40

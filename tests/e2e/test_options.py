@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from e2e.stack import copy_of_the_tree
+from harness import ROOT
+
 import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from e2e.stack import copy_of_the_tree
-from harness import ROOT
 
 pytestmark = pytest.mark.engine
 

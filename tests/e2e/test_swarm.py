@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from e2e.stack import SERVICES, Stack, run, succeeds
+from harness import eventually, unavailable
+
 import json
 import os
 import secrets
@@ -11,9 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from e2e.stack import SERVICES, Stack, run, succeeds
-from harness import eventually, unavailable
 
 pytestmark = pytest.mark.engine
 

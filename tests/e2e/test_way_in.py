@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from e2e.stack import ORDINARY_USER, Stack, copy_of_the_tree, run
+from harness import ROOT, unavailable
+
 import json
 import os
 import re
@@ -14,9 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from e2e.stack import ORDINARY_USER, Stack, copy_of_the_tree, run
-from harness import ROOT, unavailable
 
 CONTAINER_USER = 10001
 

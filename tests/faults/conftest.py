@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from harness import QUEUES, Client
+from local import Broker, BrokerError
+
 import contextlib
 from collections.abc import Iterator
 
 import pytest
-
-from harness import QUEUES, Client
-from local import Broker, BrokerError
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ USER_ID, if set, is the user (and group) to be.
 
 from __future__ import annotations
 
+from pipeline.settings import run
+
 import encodings.idna  # noqa: F401, which another user may not be able to import
 import importlib
 import os
@@ -82,7 +84,8 @@ def main() -> None:
         os.setuid(USER_ID)
     if CLOCK:
         time.time = lambda: real_time() + float(Path(CLOCK).read_text())
-    service.main()
+    settings = next(getattr(service, each) for each in dir(service) if each.lower() == f"{name}settings")
+    run(name, settings, service.main)
 
 
 if __name__ == "__main__":

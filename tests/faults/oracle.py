@@ -7,6 +7,8 @@ numbers and quarters, so that sums and errors are exact.
 
 from __future__ import annotations
 
+from harness import eventually
+
 import heapq
 import itertools
 import json
@@ -21,8 +23,6 @@ from typing import Any, NamedTuple
 
 import pika
 from pika.exceptions import AMQPError
-
-from harness import eventually
 
 QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
 FIRST_ID = 1_000_000_000.0  # a time long ago: features itself uses later ones

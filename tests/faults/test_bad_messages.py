@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from faults import faulty_models
+from faults.faulty_models import MAGIC, SumOfThree, pickled
+from faults.oracle import QUORUM, bad_messages
+from harness import ROOT, Client, Service, eventually, rows
+
 import json
 import re
 from collections.abc import Callable
@@ -9,11 +14,6 @@ from pathlib import Path
 
 import pika
 import pytest
-
-from faults import faulty_models
-from faults.faulty_models import MAGIC, SumOfThree, pickled
-from faults.oracle import QUORUM, bad_messages
-from harness import ROOT, Client, Service, eventually, rows
 
 pytestmark = pytest.mark.broker
 Run = Callable[..., Service]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from faults.chaos import chaos
+
 import random
 from pathlib import Path
 
 import pytest
-
-from faults.chaos import chaos
 
 pytestmark = pytest.mark.broker
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from harness import Client, Service, eventually
+
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from harness import Client, Service, eventually
 
 pytestmark = pytest.mark.broker
 Run = Callable[..., Service]

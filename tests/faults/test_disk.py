@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from faults.test_csv import HEADER, line, publish
+from harness import SERVICES, Client, Service, eventually, rows, unavailable
+
 import os
 import subprocess
 import time
@@ -9,9 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from faults.test_csv import HEADER, line, publish
-from harness import SERVICES, Client, Service, eventually, rows, unavailable
 
 pytestmark = pytest.mark.broker
 Run = Callable[..., Service]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from faults.mutations import MUTATIONS, Mutation, run
+
+import pytest
 
 pytestmark = pytest.mark.broker
 CHEAP = ("a repeat makes a second row", "a torn line is not completed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from harness import SERVICES, Client, Service, eventually, rows
+
 import itertools
 import json
 from collections.abc import Callable
@@ -10,8 +12,6 @@ from pathlib import Path
 
 import pika.exceptions
 import pytest
-
-from harness import SERVICES, Client, Service, eventually, rows
 
 pytestmark = pytest.mark.broker
 Run = Callable[..., Service]
@@ -125,7 +125,7 @@ def test_a_half_that_comes_while_another_expires_is_kept(
 def test_an_expired_half_is_kept_until_it_is_safe(client: Client, run: Run, clock: Clock, tmp_path: Path) -> None:
     """Among dead letters that are full, while metric is killed."""
     fill, metric = expiring(client, run, clock, tmp_path / "logs")
-    metric.wait_for_log("the broker refuses messages")
+    metric.wait_for_log("the broker rejects messages")
     metric.kill()
     client.take("dead_letters", fill)
     start(run, "metric", clock, PENDING_TTL=3600)

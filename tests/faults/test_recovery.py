@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from faults.faulty_models import SumOfThree, pickled
+from faults.oracle import QUORUM, dataset
+from faults.proxy import Proxy
+from harness import ROOT, Client, Service, eventually, rows
+from local import Broker
+
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from faults.faulty_models import SumOfThree, pickled
-from faults.oracle import QUORUM, dataset
-from faults.proxy import Proxy
-from harness import ROOT, Client, Service, eventually, rows
-from local import Broker
 
 pytestmark = pytest.mark.broker
 Run = Callable[..., Service]
@@ -142,7 +142,7 @@ def test_features_publishes_what_the_broker_refused_before_the_connection_closed
     client.declare("y_true", **{"x-max-length": 5, "x-overflow": "reject-publish"})
     features = run("features", AMQP_URL=fragile.url, INTERVAL=0, COUNT=20)
     eventually(lambda: features.log.count("connected") and client.count("features") == 20)
-    features.wait_for_log("the broker refuses messages for y_true")
+    features.wait_for_log("the broker rejects messages for y_true")
     fragile.ctl("close_all_connections", "test")
     features.wait_for_log("connected", 2)
     client = Client(fragile.url)
@@ -169,7 +169,7 @@ def test_what_the_broker_did_not_take_comes_again_after_a_kill(
     service.wait_for_log("connected")
     for id in range(20):
         client.publish(source, {"id": id, "body": [0.01] * 10})  # no label: metric refuses it
-    service.wait_for_log(f"the broker refuses messages for {answers}")
+    service.wait_for_log(f"the broker rejects messages for {answers}")
     eventually(lambda: client.count(source) == 0)
     service.kill()
     run(name)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from faults.oracle import QUORUM
+from harness import SERVICES, Client, Service, eventually
+
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from faults.oracle import QUORUM
-from harness import SERVICES, Client, Service, eventually
 
 pytestmark = pytest.mark.broker
 Run = Callable[..., Service]

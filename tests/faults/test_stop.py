@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from faults.faulty_models import MAGIC, Slow, pickled
+from faults.oracle import QUORUM
+from faults.proxy import Proxy
+from harness import QUEUES, ROOT, Client, Service, eventually, rows
+from local import Broker
+
 import json
 import signal
 import time
@@ -9,12 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from faults.faulty_models import MAGIC, Slow, pickled
-from faults.oracle import QUORUM
-from faults.proxy import Proxy
-from harness import QUEUES, ROOT, Client, Service, eventually, rows
-from local import Broker
 
 pytestmark = pytest.mark.broker
 Run = Callable[..., Service]

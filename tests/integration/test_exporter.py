@@ -1,5 +1,8 @@
 """What metric tells Prometheus, and that telling it costs no row."""
 
+from harness import Client, Service, eventually, rows
+from local import free_port
+
 import os
 import re
 import socket
@@ -10,9 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from harness import Client, Service, eventually, rows
-from local import free_port
 
 pytestmark = pytest.mark.broker
 Run = Callable[..., Service]

@@ -1,5 +1,7 @@
 """Replacing the model while it runs."""
 
+from harness import ROOT, Client, Service
+
 import json
 import os
 import pickle
@@ -10,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.dummy import DummyRegressor
-
-from harness import ROOT, Client, Service
 
 pytestmark = pytest.mark.broker
 

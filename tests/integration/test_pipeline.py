@@ -1,5 +1,7 @@
 """Each service against a real broker, and all of them together."""
 
+from harness import ROOT, Client, Service, eventually, rows
+
 import json
 import pickle
 import subprocess
@@ -12,8 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
-
-from harness import ROOT, Client, Service, eventually, rows
 
 pytestmark = pytest.mark.broker
 Run = Callable[..., Service]

@@ -1,5 +1,7 @@
 """plot as a process: the picture and the page it keeps, how it starts, and how it stops. It needs no broker."""
 
+from harness import Service, eventually
+
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -10,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-
-from harness import Service, eventually
 
 HEADER = "id,y_true,y_pred,absolute_error\n"
 

@@ -1,5 +1,8 @@
 """The programs in the README do what it says, as they stand there."""
 
+from harness import ROOT, Client, Service, eventually, rows
+from local import Broker
+
 import json
 import re
 from collections.abc import Callable
@@ -7,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness import ROOT, Client, Service, eventually, rows
-from local import Broker
 
 pytestmark = pytest.mark.broker
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

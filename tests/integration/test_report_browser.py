@@ -1,5 +1,7 @@
 """The page in a real Chromium without a window, driven over DevTools' pipe; opened from disk, as by double-click."""
 
+from harness import DEADLINE, Service, eventually
+
 import json
 import os
 import re
@@ -14,8 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from harness import DEADLINE, Service, eventually
 
 HEADER = "id,y_true,y_pred,absolute_error\n"
 CHROMIUM = next(filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")), None)

@@ -1,14 +1,14 @@
 """amqps:// with a certificate authority of one's own, against a real TLS listener."""
 
+from harness import Client, Service
+from local import Broker, free_port
+
 import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from harness import Client, Service
-from local import Broker, free_port
 
 pytestmark = pytest.mark.broker
 

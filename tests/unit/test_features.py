@@ -1,5 +1,7 @@
 """The ids and the dataset."""
 
+import features
+
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_diabetes
-
-import features
 
 clock = st.floats(1.6e9, 4e9)
 

@@ -1,5 +1,9 @@
 """The join and the CSV, on a real disk, without a broker."""
 
+import metric
+from harness import rows
+from metric import Half, Log
+
 import math
 import os
 import sqlite3
@@ -10,10 +14,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import metric
-from harness import rows
-from metric import Half, Log
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

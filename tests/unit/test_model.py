@@ -1,5 +1,8 @@
 """Predicting, without a broker."""
 
+from harness import ROOT
+from model import BadModelError, Config, Regressor, Vector, parse
+
 import json
 import pickle
 from pathlib import Path
@@ -13,9 +16,6 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_diabetes
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression
-
-from harness import ROOT
-from model import BadModelError, Config, Regressor, Vector, parse
 
 
 class Reciprocal:

@@ -1,5 +1,8 @@
 """plot's maths, its reading of a log that grows and changes, and what stands in the picture."""
 
+import plot
+from plot import ErrorDistribution, Evaluation, MetricLog, Plot
+
 import logging
 import math
 import os
@@ -14,9 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-import plot
-from plot import ErrorDistribution, Evaluation, MetricLog, Plot
 
 HEADER = b"id,y_true,y_pred,absolute_error\n"
 Floats = NDArray[np.float64]

@@ -1,15 +1,15 @@
 """What the README says of the code holds."""
 
-import re
-from pathlib import Path
-
-import msgspec
-
 import features
 import metric
 import model
 import plot
 from harness import ROOT
+
+import re
+from pathlib import Path
+
+import msgspec
 
 README = (ROOT / "README.md").read_text()
 CONFIGS: dict[str, type[msgspec.Struct]] = {

@@ -1,5 +1,8 @@
 """The numbers on plot's page: RMSE, R² and the error over time, and what of the log gets there."""
 
+import plot
+from plot import ErrorOverTime, Evaluation, MetricLog, Plot, Report
+
 import json
 import math
 import os
@@ -14,9 +17,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import r2_score, root_mean_squared_error
-
-import plot
-from plot import ErrorOverTime, Evaluation, MetricLog, Plot, Report
 
 HEADER = "id,y_true,y_pred,absolute_error\n"
 Floats = NDArray[np.float64]

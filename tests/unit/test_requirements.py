@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from harness import ROOT
+
 import re
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-from harness import ROOT
 
 FOLDERS = ("features", "model", "metric", "plot", "tests")
 PIN = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>\S+)(?P<rest>.*\n(?: +.*\n)*)", re.MULTILINE)

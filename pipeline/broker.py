@@ -1,0 +1,470 @@
+"""A connection to RabbitMQ to await: batches, publish, acknowledge, dead letters; and the one loop that connects again.
+
+    async def serve(broker: Broker) -> None:
+        async for batch in broker.batches("features"):
+            await broker.publish([answer(delivery) for delivery in batch])  # returns when all are confirmed
+            broker.acknowledge(batch)
+
+    await stay_connected("model", settings, ("features", "y_pred", "dead_letters"), serve)
+
+A connection that is lost ends `serve` wherever it awaits; it is called again on the next one. What was not acknowledged
+comes again, and what was not confirmed is the caller's to publish again.
+"""
+
+from pipeline.files import Alive
+from pipeline.messages import DEAD_LETTERS
+from pipeline.settings import Settings, UnusableError
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
+
+import pika
+from msgspec import Meta
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+RETRY = 1.0  # seconds until the next try of what the broker did not take
+TICK = 0.5  # seconds between two signs of life
+OPENING = 15.0  # seconds for a connection to open
+PATIENCE = 15.0  # seconds without a confirm that is due, after which the connection is given up
+IDLE = 15.0  # seconds without a message, after which a consumer looks whether it is still one
+BATCH_SECONDS = 0.5  # that a batch should take at most
+BATCH_BYTES = 2**24  # that a batch, or what is being published, should have at most; pika is slow with larger buffers
+HELD_BYTES = 2**28  # unacknowledged, at which the connection is given up to begin again with fewer messages
+LARGEST_BATCH = 500  # messages: more is not faster
+SETTLED = 2.0  # seconds of a connection without trouble, after which an outage is over even if there is no work
+PREFETCH = (2, 16, 128, 1000)  # messages that a consumer may hold
+QUORUM = {
+    "x-queue-type": "quorum",
+    "x-delivery-limit": 2**31 - 1,
+}  # the broker gives up no message that came back often
+ARGUMENTS = QUORUM | {  # what it would drop all the same, by a policy for example, it puts among the dead letters
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": DEAD_LETTERS,
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+}
+KINDS: list[tuple[dict[str, Any] | None, str]] = [  # that lose nothing by themselves, and what may happen to them
+    (ARGUMENTS, ""),
+    (QUORUM, "what a policy makes the broker drop is lost, where a new queue would put it among the dead letters"),
+    (None, "what a policy makes the broker drop is lost; a new queue would be a quorum queue with dead letters"),
+]
+URL = r"amqps?://([^\s/?#@,'\"]*@)?([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[^\s/?#@,]*)?(\?[^\s#@,]*)?"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerSettings(Settings):
+    """What every program that talks to the broker takes."""
+
+    amqp_url: Annotated[
+        str,
+        Meta(
+            pattern=f"^{URL}(,{URL})*$",
+            description="amqp://user:password@host:port/vhost, or several with commas in between;"
+            " special characters of the password are %-encoded (@ is %40)",
+            extra={"secret": True},
+        ),
+    ] = "amqp://guest:guest@rabbitmq:5672/%2F"
+    amqp_exchange: str = ""  # published to, with the queue's name as the key; empty: the default exchange
+
+
+class ConnectionLostError(Exception):
+    """The connection is gone, or of no use; the text says why."""
+
+
+class Message(Protocol):
+    """What has bytes, and a queue that they came from or go to."""
+
+    @property
+    def queue(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+class Outgoing(NamedTuple):
+    """A message to publish. `properties`: those of AMQP, persistent unless another is given."""
+
+    queue: str
+    body: bytes
+    properties: pika.BasicProperties = pika.BasicProperties(delivery_mode=2)
+
+
+@dataclass
+class Consumer:
+    """A queue that messages are taken from, and how many of them may be, and are, unacknowledged."""
+
+    queue: str
+    prefetch: int
+    outstanding: int = 0
+    tag: str = ""
+
+
+class Delivery(NamedTuple):
+    """A message that arrived; it stays the broker's until it is acknowledged."""
+
+    queue: str
+    body: bytes
+    tag: int
+    model: str  # the property app_id: of a prediction, the SHA-256 of the model that made it
+    consumer: Consumer
+
+
+class OneWriteConnection(AsyncioConnection):
+    """Sends the three frames of a message in one piece: 30 % less CPU in model, see benchmarks/results.md."""
+
+    def _output_marshaled_frames(self, marshaled_frames: list[bytes]) -> None:
+        super()._output_marshaled_frames([b"".join(marshaled_frames)])
+
+
+@dataclass
+class Publication:
+    """What one call of `publish` waits for."""
+
+    pending: int
+    rejected: list[Outgoing] = field(default_factory=list)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
+class State:
+    """What one connection hands on to the next."""
+
+    connected: bool = False  # as the operator was told
+    outage: bool = False
+    warned: set[str] = field(default_factory=set)
+    batch_size: float = 1  # messages, as measured
+
+
+async def stay_connected(service: str, settings: BrokerSettings, queues: Iterable[str], serve: "Serve") -> None:
+    """Call `serve(broker)` on one connection after another, to the first address that answers, until it returns.
+
+    The queues are declared where they are missing. An outage costs one line in the log and a try every second. Raises
+    UnusableError where the broker rejects user, password or virtual host.
+    """
+    alive, state = Alive(service), State()
+    for url in itertools.cycle(settings.amqp_url.split(",")):
+        broker = Broker(service, settings, url, alive, state)
+        try:
+            await broker.run(queues, serve)
+            return
+        except ConnectionLostError as error:
+            if not state.outage:
+                log.warning("no connection to %s: %s; trying again every second", broker.address, error)
+            state.outage, state.connected = True, False
+        await asyncio.sleep(RETRY)
+
+
+Serve = Callable[["Broker"], Awaitable[None]]
+M = TypeVar("M", bound=Message)
+
+
+class Broker:
+    """One connection to RabbitMQ, with one channel for messages."""
+
+    def __init__(self, service: str, settings: BrokerSettings, url: str, alive: Alive, state: State) -> None:
+        try:
+            self.parameters = pika.URLParameters(url)
+        except (ValueError, TypeError):  # pika's text may hold a part of the URL, and so of the password
+            raise UnusableError("AMQP_URL: a port or an option in it is not one that pika takes") from None
+        self.parameters.client_properties = {"connection_name": service}
+        self.parameters.socket_timeout = 5  # seconds for TCP
+        self.parameters.heartbeat = 10  # seconds: a half-open connection is noticed within 25
+        self.address = f"{self.parameters.host}:{self.parameters.port}"
+        self.service, self.exchange, self.alive, self.state = service, settings.amqp_exchange, alive, state
+        self.well = True  # set it to False while the service cannot do its work: the signs of life stop
+        self.connection: Any = None
+        self.lost: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.blocked, self.heard, self.worked = False, time.monotonic(), False
+        self.published, self.unconfirmed = 0, dict[int, tuple[Publication, Outgoing]]()
+        self.arrived, self.arrival, self.held = deque[Delivery](), asyncio.Event(), 0
+        self.rejecting, self.unlogged = False, list[tuple[str, str]]()
+
+    async def run(self, queues: Iterable[str], serve: Serve) -> None:
+        """Connect, and call `serve` until it returns. Raises ConnectionLostError, and what `serve` raises."""
+        work = asyncio.create_task(self._work(queues, serve))
+        try:
+            both: list[asyncio.Future[Any]] = [work, self.lost]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise _why(self.lost.result(), self.address)
+            work.result()
+        except (AMQPError, TimeoutError) as error:
+            raise _why(self.lost.result() if self.lost.done() else error, self.address) from None
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            if self.connection and self.connection.is_open:
+                self.connection.close()
+                await asyncio.wait({self.lost}, timeout=TICK)  # the broker may not answer
+
+    async def _work(self, queues: Iterable[str], serve: Serve) -> None:
+        # pika raises in a callback where a connection is gone before it is set up.
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: self._lose(what.get("exception", what)))
+        opened = Answer()
+        self.connection = OneWriteConnection(self.parameters, opened.set, self._on_closed, self._on_closed)
+        async with asyncio.timeout(OPENING):
+            await opened
+        self.connection.add_on_connection_blocked_callback(self._on_blocked)
+        self.connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        for queue in queues:
+            await self._make_queue(queue)
+        self.channel = await self._open_channel(lambda _, reason: self._lose(reason))
+        self.channel.add_on_return_callback(
+            lambda _, method, *__: self._lose(f"the queue {method.routing_key} is missing")
+        )
+        self.channel.add_on_cancel_callback(lambda _: self._lose("a queue was deleted"))
+        self.channel.confirm_delivery(self._on_confirm)
+        self.since = time.monotonic()
+        self._tick()
+        await serve(self)
+
+    async def _open_channel(self, on_closed: Callable[[Any, Any], None]) -> Any:
+        opened = Answer()
+        self.connection.channel(on_open_callback=opened.set).add_on_close_callback(on_closed)
+        return await opened
+
+    async def _declare(self, queue: str, arguments: dict[str, Any] | None = None, passive: bool = False) -> Any:
+        """The broker's answer. Raises ChannelClosedByBroker, since a channel of its own is what a rejection costs."""
+        answer = Answer()
+        channel = await self._open_channel(lambda _, reason: answer.set(reason))
+        channel.queue_declare(queue, passive, durable=True, arguments=arguments, callback=answer.set)
+        declared = await answer
+        channel.close()
+        return declared.method
+
+    async def _make_queue(self, queue: str) -> None:
+        """Declare a queue; one that is there already is used as it is, with a warning of what that may cost."""
+        differs = ""
+        for arguments, cost in KINDS:  # noqa: B007
+            try:
+                await self._declare(queue, arguments)
+            except ChannelClosedByBroker as error:
+                if error.reply_code == 403:  # not ours to declare, so somebody else has done it
+                    return
+                if error.reply_code != 406:
+                    raise
+                differs = differs or error.reply_text
+            else:
+                break
+        else:
+            cost = "it may lose messages, by a restart of the broker, by age or by number"
+        if "'stream'" in differs:
+            raise UnusableError(
+                f"the queue {queue} is a stream, from which nothing can be taken; delete it or rename it"
+            )
+        if cost and queue not in self.state.warned:
+            log.warning("the queue %s is there already and is not as declared here: %s (%s)", queue, cost, differs)
+            self.state.warned.add(queue)
+
+    def _tick(self) -> None:
+        """Twice a second: give a sign of life, notice a broker that confirms nothing, log what is due."""
+        if self.lost.done():
+            return
+        asyncio.get_running_loop().call_later(TICK, self._tick)
+        now = time.monotonic()
+        if self.well:
+            self.alive.touch()
+        if self.blocked or not self.unconfirmed:
+            self.heard = now
+        if now - self.heard > PATIENCE:  # a queue deleted under load can do that
+            self._lose("the broker confirms nothing")
+        if not self.state.connected and (not self.state.outage or self.worked or now - self.since > SETTLED):
+            log.info("connected to %s", self.address)
+            self.state.connected, self.state.outage = True, False
+        if self.unlogged:
+            queue, reason = self.unlogged[-1]
+            more = f" (and {len(self.unlogged) - 1:,} more in {TICK} s)" if len(self.unlogged) > 1 else ""
+            log.warning("rejected a message of %s: %s%s", queue, reason, more)
+            self.unlogged.clear()
+
+    def _lose(self, reason: Any) -> None:
+        if not self.lost.done():
+            self.lost.set_result(reason if isinstance(reason, BaseException) else ConnectionLostError(reason))
+
+    def _on_closed(self, _: object, reason: BaseException) -> None:
+        self._lose(reason)
+
+    def _on_blocked(self, _: object, frame: Any) -> None:
+        self.blocked = True
+        log.warning("the broker blocks publishing (%s), waiting", frame.method.reason)
+
+    def _on_unblocked(self, *_: object) -> None:
+        self.blocked = False
+        log.info("the broker takes messages again")
+
+    # --- Publishing ---
+
+    async def publish(self, messages: Iterable[Outgoing]) -> None:
+        """Publish, and return when the broker has confirmed all of the messages; those it rejects are tried again."""
+        left = list(messages)
+        while left:
+            rejected = []
+            for part in in_parts(left):
+                rejected += await self._publish(part)
+            left = rejected
+            if left and not self.rejecting:
+                log.warning("the broker rejects messages for %s; trying again every second", left[0].queue)
+            self.rejecting = bool(left)
+            if left:
+                await asyncio.sleep(RETRY)
+
+    async def _publish(self, messages: list[Outgoing]) -> list[Outgoing]:
+        """Those of the messages that the broker rejects."""
+        if not self.channel.is_open:
+            await asyncio.Future()  # for ever: `run` ends this
+        publication = Publication(len(messages))
+        for message in messages:
+            self.channel.basic_publish(self.exchange, *message, mandatory=True)
+            self.published += 1
+            self.unconfirmed[self.published] = publication, message
+        await publication.done.wait()
+        return publication.rejected
+
+    def _on_confirm(self, frame: Any) -> None:
+        if self.lost.done():
+            return  # a message that was returned, since its queue is missing, is confirmed as well
+        self.heard, self.worked = time.monotonic(), True
+        last = frame.method.delivery_tag
+        tags = itertools.takewhile(last.__ge__, self.unconfirmed) if frame.method.multiple else [last]
+        for tag in list(tags):
+            publication, message = self.unconfirmed.pop(tag)
+            publication.pending -= 1
+            if isinstance(frame.method, pika.spec.Basic.Nack):
+                publication.rejected.append(message)
+            if not publication.pending:
+                publication.done.set()
+
+    async def waiting(self, queue: str) -> int:
+        """How many messages wait in a queue for a consumer; 0 if that cannot be known."""
+        try:
+            return int((await self._declare(queue, passive=True)).message_count)
+        except ChannelClosedByBroker:
+            return 0
+
+    # --- Consuming ---
+
+    async def batches(self, *queues: str) -> AsyncIterator[list[Delivery]]:
+        """What has arrived, again and again, at least one message each time; each batch is to be acknowledged.
+
+        A batch has as many messages as half a second of work, as measured on those before, and no more than
+        BATCH_BYTES, unless that is a single one. Twice as many are held, so that there is no wait in between.
+        """
+        consumers = [self._consume(queue, PREFETCH[0]) for queue in queues]
+        while True:
+            while not self.arrived:
+                await self._wait_for_arrival(queues)
+            size = int(self.state.batch_size)
+            consumers = [await self._fit(consumer, size) for consumer in consumers]
+            batch = next(in_parts(itertools.islice(self.arrived, size)))
+            for _ in batch:
+                self.arrived.popleft()
+            begun = time.monotonic()
+            yield batch
+            per_second = len(batch) / max(time.monotonic() - begun, 1e-6)
+            per_byte = len(batch) / (1 + sum(len(delivery.body) for delivery in batch))
+            fitting = min(LARGEST_BATCH, BATCH_SECONDS * per_second, BATCH_BYTES * per_byte)
+            if fitting < size or len(batch) == size:
+                self.state.batch_size = max(1, size / 8, min(size * 8, fitting))
+
+    def _consume(self, queue: str, prefetch: int) -> Consumer:
+        consumer = Consumer(queue, prefetch)
+        self.channel.basic_qos(prefetch_count=prefetch)
+        consumer.tag = self.channel.basic_consume(queue, partial(self._on_message, consumer))
+        return consumer
+
+    async def _fit(self, consumer: Consumer, size: int) -> Consumer:
+        """Hold more or fewer messages, by a new consumer, where that fits the size of a batch.
+
+        Only when the broker may not send any more to the old one, and before anything is acknowledged: pika would hand
+        back what is still on its way to it, and the broker then sends that again in another order.
+        """
+        wanted = next(n for n in PREFETCH if n >= 2 * size)
+        if consumer.outstanding < consumer.prefetch or consumer.prefetch / 32 <= size <= consumer.prefetch / 2:
+            return consumer
+        cancelled = Answer()
+        self.channel.basic_cancel(consumer.tag, callback=cancelled.set)
+        await cancelled
+        return self._consume(consumer.queue, wanted)
+
+    async def _wait_for_arrival(self, queues: Iterable[str]) -> None:
+        self.arrival.clear()
+        try:
+            async with asyncio.timeout(IDLE):
+                await self.arrival.wait()
+        except TimeoutError:  # RabbitMQ 3.10 does not tell when a queue was deleted and declared again at once
+            for queue in queues:
+                if await self.waiting(queue) and not self.arrived:
+                    self._lose(f"messages wait in {queue} and do not come")
+
+    def _on_message(self, consumer: Consumer, _: object, method: Any, properties: Any, body: bytes) -> None:
+        self.arrived.append(Delivery(consumer.queue, body, method.delivery_tag, properties.app_id or "", consumer))
+        consumer.outstanding += 1
+        self.arrival.set()
+        self.worked = True
+        self.held += len(body)
+        if self.held > HELD_BYTES:
+            self.take_fewer()
+            self._lose("too many bytes came at once, taking fewer messages")
+
+    def take_fewer(self) -> None:
+        """Begin again with small batches, since what was measured before does not count any more."""
+        self.state.batch_size = 1
+
+    def acknowledge(self, batch: Sequence[Delivery]) -> None:
+        """The results of a batch are safe: the broker can forget it, and all batches before."""
+        if self.channel.is_open:
+            self.channel.basic_ack(batch[-1].tag, multiple=True)
+            for delivery in batch:
+                delivery.consumer.outstanding -= 1
+                self.held -= len(delivery.body)
+
+    def dead_letter(self, message: Message, reason: str) -> Outgoing:
+        """A message that cannot be used, unchanged, for a person to look at. At most two a second are logged."""
+        reason = reason[:500].encode(errors="replace").decode()  # a header is limited to a frame, and to UTF-8
+        self.unlogged.append((message.queue, reason))
+        headers = {"reason": reason, "queue": message.queue, "service": self.service}
+        return Outgoing(DEAD_LETTERS, message.body, pika.BasicProperties(delivery_mode=2, headers=headers))
+
+
+class Answer(asyncio.Future[Any]):
+    """What a callback of pika is called with, to await; an exception is raised."""
+
+    def set(self, *arguments: Any) -> None:
+        if not self.done() and isinstance(arguments[-1], BaseException):
+            self.set_exception(arguments[-1])
+        elif not self.done():
+            self.set_result(arguments[-1])
+
+
+def in_parts(messages: Iterable[M]) -> Iterator[list[M]]:
+    """Lists of at most BATCH_BYTES each, or of one message that is larger."""
+    part, size = list[M](), 0
+    for message in messages:
+        if part and size + len(message.body) > BATCH_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(message)
+        size += len(message.body)
+    if part:
+        yield part
+
+
+def _why(error: Any, address: str) -> Exception:
+    """What ended the connection, out of the three wrappings in which pika tells it."""
+    causes: list[Any] = [error]
+    while causes:
+        error = causes[-1]
+        causes = [*error.args, *getattr(error, "exceptions", []), getattr(error, "exception", None)]
+        causes = [cause for cause in causes if isinstance(cause, BaseException)]
+    if "(403)" in str(error) or ("(530)" in str(error) and "limit" not in str(error)):
+        return UnusableError(f"{address} rejects us, check user, password and vhost in AMQP_URL: {error}")
+    return ConnectionLostError(str(error) or f"no answer within {OPENING:g} s")

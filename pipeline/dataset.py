@@ -1,0 +1,318 @@
+"""The dataset: a CSV as features and labels, and which of its rows are streamed, which are fitted on.
+
+The file is read with the csv module, since pandas.read_csv repairs what it does not understand: it moves rows that are
+longer than the header to the left, and fills up shorter ones. Here every row has a cell for every name in the header,
+and a cell is a number, missing, or an error that names its place.
+"""
+
+from __future__ import annotations
+
+from pipeline import files
+from pipeline.messages import MAX_BODY
+from pipeline.settings import Settings, UnusableError
+
+import bz2
+import codecs
+import csv
+import gzip
+import lzma
+import re
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:  # they are imported where they are used, since that takes a second
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+HELD_OUT = 4  # rows 0, 4, 8, ... are streamed, the others are fitted on
+NUMBER_LENGTH = 26  # bytes of a number in JSON at most, with the comma that follows it
+SEPARATORS = ";\t|,"  # where two are equally frequent, the comma is part of the names
+QUOTED = re.compile(r'"[^"]*"')
+MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", ".")  # and the same in upper case
+WORDS = {**dict.fromkeys(MISSING, float("nan")), "true": 1.0, "false": 0.0}
+NO_NUMBER = float("inf")
+DECIMAL_COMMA = str.maketrans(",.", ".,")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")  # 1,234 can be meant either way
+OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is the beginning of this one
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(Settings):
+    """Which dataset, and what its columns are for."""
+
+    dataset: Annotated[str, Meta(description="the path of a CSV with a header")] = ""  # empty: the diabetes data
+    target: Annotated[str, Meta(description="the column of the labels")] = ""  # empty: the last one
+    drop_columns: Annotated[
+        str, Meta(description="columns that are no features, such as an identifier, separated by commas")
+    ] = ""
+
+
+class Dataset(NamedTuple):
+    """n rows: the features, NaN where one is missing, and the labels in their own unit, never missing."""
+
+    X: pd.DataFrame  # (n, d) float64
+    y: pd.Series  # (n,) float64
+
+
+class Columns(NamedTuple):
+    """What the columns are for; those to leave out are not among them."""
+
+    features: list[str]
+    target: str
+
+
+class BadTableError(Exception):
+    """What is wrong with the file that DATASET names."""
+
+
+def held_out(n: int) -> NDArray[np.bool_]:
+    """Which of n rows are streamed, as a mask (n,); the others are fitted on."""
+    import numpy as np
+
+    return np.arange(n) % HELD_OUT == 0
+
+
+def load(settings: DataSettings) -> Dataset:
+    """Read the dataset. Raises UnusableError where it cannot be streamed or fitted on."""
+    with _worded(settings):
+        columns = read_columns(settings)
+        frame = _read_frame(settings, columns) if settings.dataset else _bundled()
+        X, y = frame[columns.features], frame[columns.target]
+        if len(y) < 2:
+            raise BadTableError(f"takes at least two rows below the header, not {len(y)}")
+        missing = y.isna().to_numpy()
+        if missing.any():
+            raise BadTableError(
+                f"the target {y.name!r} is missing in {missing.sum()} of {len(y)} rows, first in data row "
+                f"{missing.argmax() + 1}; only features may be missing: remove these rows"
+            )
+        if X.shape[1] * NUMBER_LENGTH > MAX_BODY:
+            size = max(len(msgspec.json.encode(row)) for row in X[held_out(len(X))].to_numpy().tolist())
+            if size > MAX_BODY - 100:  # the id and the keys take up to 60
+                raise BadTableError(
+                    f"a row of its {X.shape[1]} features makes a message of {size} bytes, and a message has at most "
+                    f"{MAX_BODY}: leave out columns"
+                )
+    return Dataset(X, y)
+
+
+def read_columns(settings: DataSettings) -> Columns:
+    """Read the header only. Raises UnusableError."""
+    if not settings.dataset:
+        return _choose(list(_bundled().columns), settings)
+    with _worded(settings), _table(settings.dataset) as (names, _):
+        return _choose(names, settings)
+
+
+def listed(names: list[str]) -> str:
+    """Names in a sentence, the first ones where there are many."""
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+@contextmanager
+def _worded(settings: DataSettings) -> Iterator[None]:
+    """Make an UnusableError of whatever is wrong with the file."""
+    try:
+        yield
+    except (
+        BadTableError,
+        OSError,
+        EOFError,
+        UnicodeError,
+        csv.Error,
+        zlib.error,
+        lzma.LZMAError,
+        MemoryError,
+    ) as error:
+        match error:
+            case BadTableError():
+                text = str(error)
+            case csv.Error():
+                text = f"cannot be read: {error}; is a quotation mark left open?"
+            case OSError(strerror=str(reason)):
+                text = f"cannot be read: {reason}"
+            case _:
+                text = f"cannot be read: {error or type(error).__name__}"
+        raise UnusableError(f"DATASET={settings.dataset!r}: {text}") from error
+
+
+def _bundled() -> pd.DataFrame:
+    """Diabetes: one row per patient, scaled features, and the progression of the disease after a year."""
+    from sklearn.datasets import load_diabetes
+
+    return load_diabetes(as_frame=True).frame
+
+
+def _choose(names: list[str], settings: DataSettings) -> Columns:
+    """Tell features, target and the columns to leave out apart."""
+    target, columns = _name(settings.target), set(names)
+    dropped = [_name(name) for name in next(csv.reader([settings.drop_columns], skipinitialspace=True), []) if name]
+    for setting, wanted in (f"TARGET={target!r}", [target]), (f"DROP_COLUMNS={settings.drop_columns!r}", dropped):
+        if unknown := [name for name in wanted if name and name not in columns]:
+            raise UnusableError(f"{setting}: there is no column {listed(unknown)}; takes one of {listed(names)}")
+    if target in dropped:
+        raise UnusableError(f"DROP_COLUMNS={settings.drop_columns!r}: {target} is the TARGET, which cannot be left out")
+    columns -= {*dropped}
+    kept = [name for name in names if name in columns]
+    if len(kept) < 2:
+        raise BadTableError(f"takes a target and at least one feature, but only {listed(kept) or 'nothing'} is left")
+    if unnamed := [name for name in kept if name.startswith("Unnamed: ")]:
+        raise BadTableError(
+            f"column {names.index(unnamed[0]) + 1} has no name, like the index that pandas writes: name it, save with "
+            f"to_csv(index=False), or leave it out: {_leaving_out(unnamed, settings)}"
+        )
+    target = target or kept[-1]
+    return Columns([name for name in kept if name != target], target)
+
+
+def _leaving_out(names: list[str], settings: DataSettings) -> str:
+    """The setting that leaves these columns out as well."""
+    quoted = [f'"{name}"' if "," in name else name for name in names]
+    return f"DROP_COLUMNS='{','.join(filter(None, [settings.drop_columns, *quoted]))}'"
+
+
+def _read_frame(settings: DataSettings, columns: Columns) -> pd.DataFrame:
+    """The columns in use, as numbers with a decimal point, or with a decimal comma where that reads more of them."""
+    import pandas as pd
+
+    numbers, bad = _read_numbers(settings, columns, {})
+    if any("," in text and not THOUSANDS.fullmatch(text) for _, text in bad.values()):
+        with_comma, bad_with_comma = _read_numbers(settings, columns, DECIMAL_COMMA)
+        if len(bad_with_comma) < len(bad):
+            numbers, bad = with_comma, bad_with_comma
+    if not bad:
+        return pd.DataFrame(numbers, columns=[*columns.features, columns.target])
+    cells = [f"data row {row + 1} of column {name!r} has {text[:40]!r}" for name, (row, text) in bad.items()]
+    more = f"; {len(cells) - 3} more columns have such cells" if len(cells) > 3 else ""
+    features = [name for name in bad if name != columns.target]
+    raise BadTableError(
+        f"takes numbers only, but {'; '.join(cells[:3])}{more}. Write numbers with a decimal point and no thousands "
+        "separators, leave cells empty where they are missing, encode text as numbers (M/F as 0/1)"
+        + (f", or leave columns out: {_leaving_out(features, settings)}" if features else "")
+    )
+
+
+def _read_numbers(
+    settings: DataSettings, columns: Columns, translation: dict[int, int]
+) -> tuple[NDArray[np.float64], dict[str, tuple[int, str]]]:
+    """All numbers, (n, d + 1), the target last; and the row and text of the first cell in each column that is none."""
+    import numpy as np
+
+    flat = array("d")  # 8 bytes per number
+    for cells in _cells(settings):
+        flat.extend([_number(cell, translation) for cell in cells])
+    names = [*columns.features, columns.target]
+    numbers = np.asarray(flat).reshape(-1, len(names))
+    bad = np.isinf(numbers)
+    rows = {int(j): int(bad[:, j].argmax()) for j in np.flatnonzero(bad.any(axis=0))}
+    texts = dict.fromkeys(rows, "")
+    for i, cells in enumerate(islice(_cells(settings), max(rows.values(), default=-1) + 1)):
+        texts |= {j: cells[j].strip() for j, row in rows.items() if row == i}
+    return numbers, {names[j]: (rows[j], texts[j]) for j in rows}
+
+
+def _cells(settings: DataSettings) -> Iterator[list[str]]:
+    """The cells of each row, those of the features first, then the target's."""
+    with _table(settings.dataset) as (names, rows):
+        place = {name: i for i, name in enumerate(names)}
+        features, target = _choose(names, settings)
+        used = [place[name] for name in (*features, target)]
+        for number, row in enumerate(rows, 1):
+            while len(row) > len(names) and not row[-1].strip():  # from a separator at the end of the line
+                row.pop()
+            if len(row) != len(names):
+                raise BadTableError(
+                    f"data row {number} has {len(row)} cells, but the header names {len(names)} columns "
+                    f"({listed(names)}). A column of row names needs a name too, a comma in a cell quotation marks"
+                )
+            yield [row[i] for i in used]
+
+
+def _number(text: str, translation: dict[int, int]) -> float:
+    """A cell as a number: NaN where it is missing, NO_NUMBER where it is none, or infinite."""
+    try:
+        number = float(text.translate(translation) if translation else text)
+    except ValueError:
+        return WORDS.get(text.strip().lower(), NO_NUMBER)
+    return NO_NUMBER if "_" in text else number  # 1_000 is a number in Python only
+
+
+@contextmanager
+def _table(path: str) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
+    """The names in the header, `Unnamed: 0` for one without, as in pandas; and the rows of cells below it."""
+    with _open(path) as file:
+        lines = list(islice((line for line in file if line.strip()), 2))
+        count = {separator: [QUOTED.sub("", line).count(separator) for line in lines] for separator in SEPARATORS}
+        separator = max(SEPARATORS, key=lambda separator: (min(count[separator], default=0), count[separator]))
+        file.seek(0)
+        rows = (row for row in csv.reader(file, delimiter=separator, skipinitialspace=True) if any(map(str.strip, row)))
+        names = [_name(name) for name in next(rows, [])]
+        while names and not names[-1]:  # from a separator at the end of the line
+            names.pop()
+        if len(names) < 2:
+            raise BadTableError(
+                "takes at least two columns, separated by comma, semicolon or tab; the first line is "
+                f"{''.join(lines[:1]).strip()[:80]!r}"
+            )
+        _check_names([name for name in names if name])
+        yield [name or f"Unnamed: {i}" for i, name in enumerate(names)], rows
+
+
+def _open(name: str) -> Any:
+    """The file as text, decompressed and decoded."""
+    if "://" in name:
+        raise BadTableError("takes the path of a file, and this is an address: download it first")
+    path = Path(name)
+    if problem := files.not_a_file(path):
+        raise BadTableError(problem)
+    with open(path, "rb") as file:
+        start = file.read(6)
+    opener = next((opener for signature, opener in OPENERS.items() if start.startswith(signature)), open)
+    with opener(path, "rb") as file:
+        start = file.read(2**20)
+    encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8")
+    kind = files.recognize(start)
+    if b"\0" in start and not encoding.startswith(("utf-16", "utf-32")):
+        kind = kind or "binary, or UTF-16 without a byte order mark: save it as UTF-8"
+    if kind:
+        raise BadTableError(f"takes a CSV with a header, but the file is {kind}")
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        encoding = "cp1252" if encoding == "utf-8" else encoding  # which Excel writes in the western world
+    return opener(path, "rt", encoding=encoding, errors="replace", newline="")
+
+
+def _name(text: str) -> str:
+    """A column's name without blanks around it, since they cannot be seen."""
+    return " ".join(text.split())
+
+
+def _check_names(names: list[str]) -> None:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise BadTableError(f"more than one column is called {listed(twice)}: give each a name of its own")
+    numbers = [number for name in names if abs(number := _number(name, {})) < NO_NUMBER]
+    rising = numbers == sorted(numbers) and all(map(float.is_integer, numbers))
+    if numbers and numbers != [*range(len(names))] and not (rising and len(numbers) < len(names)):  # such as years
+        raise BadTableError(
+            f"takes a CSV with a header, but the first line looks like data: {listed(names)}. Add a line with names "
+            "above it; a name should not be a number"
+        )

@@ -1,0 +1,238 @@
+"""The model: read from a file, checked, asked for predictions."""
+
+from __future__ import annotations
+
+from pipeline import files
+from pipeline.dataset import DataSettings, listed, read_columns
+from pipeline.settings import UnusableError
+
+import bz2
+import hashlib
+import io
+import lzma
+import math
+import re
+import sys
+import warnings
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # loading them takes a second
+    from numpy.typing import NDArray
+
+Vectors = Sequence[Sequence[float | None]]  # n of d features, None where one is missing
+
+OWN_MODULES = ("__main__", "model", "train", "pipeline")  # a class of the user is not looked for in these
+SKLEARN_VERSION = re.compile(rb"_sklearn_version.{1,12}?(\d+\.\d+(?:\.\d+)*(?:\.?(?:rc|dev|post)\d+)?)", re.DOTALL)
+
+
+class BadModelError(UnusableError):
+    """The model cannot be used: the text tells why, and what to do."""
+
+
+def load_model(path: str, sha256: str | None = None) -> tuple[Any, str]:
+    """What joblib, pickle or cloudpickle have written, compressed or not, and its SHA-256. Raises BadModelError.
+
+    `sha256`: the digest that the file must have; otherwise nothing of it is run.
+    """
+    given = f"MODEL_PATH={path!r}"
+    try:
+        if reason := files.not_a_file(Path(path)):
+            raise BadModelError(f"{given}: {reason}")
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise BadModelError(f"{given}: cannot be read: {error.strerror}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 and digest != sha256.lower():
+        raise BadModelError(f"MODEL_SHA256={sha256!r}: {path} has {digest}; it is not loaded")
+    if kind := files.recognize(content[:300]):
+        raise BadModelError(f"{given}: takes a model saved by joblib, pickle or cloudpickle, but the file is {kind}")
+    try:
+        return _unpickle(content), digest
+    except BadModelError as error:
+        raise BadModelError(f"{given}: cannot be loaded: {error}") from error
+    except Exception as error:  # a broken pickle raises almost anything
+        raise BadModelError(f"{given}: cannot be loaded: {_cause(content, error)}") from error
+
+
+def _unpickle(content: bytes) -> Any:
+    import joblib
+    from sklearn.exceptions import InconsistentVersionWarning
+
+    def check(event: str, arguments: tuple[Any, ...]) -> None:
+        """Reject a class of the user's program, before one of ours with the same name is taken for it."""
+        if loading and event == "pickle.find_class":
+            module, name = arguments
+            if module.partition(".")[0] in OWN_MODULES:
+                raise BadModelError(f"{name} was defined in your own program, in {module}: {_by_value(module)}")
+
+    loading = True
+    sys.addaudithook(check)  # joblib offers no other place for it
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", InconsistentVersionWarning)
+            return joblib.load(io.BytesIO(content))
+    finally:
+        loading = False
+
+
+def _by_value(module: str) -> str:
+    """How a class that only the user's program knows gets into the file."""
+    first = "" if module == "__main__" else f"cloudpickle.register_pickle_by_value({module}) and then "
+    return f"save the model with cloudpickle, {first}cloudpickle.dump, which puts the class into the file"
+
+
+def _cause(content: bytes, error: Any) -> str:
+    """Why a model could not be unpickled, and what to do, as far as the file and the error show it."""
+    import sklearn
+
+    content, here = _decompress(content), sklearn.__version__
+    package = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
+    wrote = SKLEARN_VERSION.search(content)
+    if package.isidentifier() and package not in sys.modules:
+        return (
+            f"it needs {error.name}, which is not installed: add the package to model/requirements.txt, or, if it is a "
+            f"file of your own, {_by_value(error.name)}"
+        )
+    if wrote and (version := wrote[1].decode()) != here:
+        return (
+            f"scikit-learn {version} wrote it, and {here} is installed: put scikit-learn=={version} in "
+            f"model/requirements.txt, or fit and save the model under {here}"
+        )
+    if package in sys.modules:
+        version = getattr(sys.modules[package], "__version__", "as installed")
+        return f"it needs {error.name}, which {package} {version} does not have: install the version that wrote it"
+    if not content.startswith(b"\x80"):  # as all pickles do since Python 3
+        return f"it does not look like a pickle, it begins with {content[:20]!r}"
+    if isinstance(error, EOFError) or not content.endswith(b"."):
+        return "it ends too early: was it copied completely?"
+    return describe(error)
+
+
+def _decompress(content: bytes) -> bytes:
+    """What was compressed, as far as it is there."""
+    for decompressor in (zlib.decompressobj(47), bz2.BZ2Decompressor(), lzma.LZMADecompressor()):  # 47: zlib or gzip
+        with suppress(Exception):
+            return decompressor.decompress(content) or content
+    return content
+
+
+def describe(error: Exception) -> str:
+    """The type and the text of an exception: a KeyError's text is just the key."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+def _without_blanks(name: str) -> str:
+    """A column's name to compare: LightGBM writes underscores for blanks."""
+    return "_".join(name.split())
+
+
+class Regressor:
+    """A fitted model that answers a vector of d features with one number. Raises BadModelError."""
+
+    def __init__(self, path: str, sha256: str | None, data: DataSettings) -> None:
+        self.model, self.sha256 = load_model(path, sha256)
+        kind = type(self.model).__name__
+        if isinstance(self.model, type) or not callable(getattr(self.model, "predict", None)):
+            what = f"the class {self.model.__name__} itself" if isinstance(self.model, type) else f"a {kind}"
+            raise BadModelError(
+                f"MODEL_PATH={path!r}: takes a fitted model, which has a method predict, but it holds {what}"
+            )
+        self.n_features: int | None = getattr(self.model, "n_features_in_", None)
+        self.names: Any = getattr(self.model, "feature_names_in_", None)  # where it was fitted on named columns
+        if reason := self._try_out():
+            raise BadModelError(f"MODEL_PATH={path!r}: this {kind} {reason}")
+        if data.dataset:
+            self._check_columns(data)
+
+    def _try_out(self) -> str | None:
+        """Ask for one prediction, of zeros: the reason why the model can never answer, if there is one."""
+        import numpy as np
+        from sklearn.exceptions import NotFittedError
+        from sklearn.utils.validation import check_is_fitted
+
+        if np.asarray(getattr(self.model, "classes_", 0)).dtype.kind not in "biuf":
+            return f"answers {listed([str(name) for name in self.model.classes_])}, not numbers"
+        try:
+            if type(self.model).__module__.startswith("sklearn."):
+                check_is_fitted(self.model)
+            y = self._ask([[0.0] * (self.n_features or 1)])
+        except NotFittedError:
+            return "is not fitted: call fit before it is saved"
+        except Exception:
+            return None  # it need not take zeros
+        if y.dtype.kind in "US" or (y.dtype == object and any(isinstance(value, str) for value in y.flat)):
+            return f"answers text, such as {str(y.flat[0])!r}, not numbers"
+        if np.size(y) != 1:
+            return f"answers {np.size(y)} numbers for one vector: fit it on one target"
+        return None
+
+    def _check_columns(self, data: DataSettings) -> None:
+        columns = read_columns(data).features
+        given = f"DATASET={data.dataset!r}"
+        if self.names is not None:
+            fitted = [str(name) for name in self.names]
+            if list(map(_without_blanks, fitted)) != list(map(_without_blanks, columns)):
+                raise BadModelError(
+                    f"{given}: the model was fitted on the columns {listed(fitted)}, in this order, not on "
+                    f"{listed(columns)}: check TARGET and DROP_COLUMNS"
+                )
+        elif self.n_features not in (None, len(columns)):
+            raise BadModelError(
+                f"{given}: the model was fitted on {self.n_features} features, not on {len(columns)}: {listed(columns)}"
+            )
+
+    def _ask(self, vectors: Vectors) -> NDArray[Any]:
+        """What the model answers to n vectors of d features."""
+        import numpy as np
+
+        X: Any = np.array(vectors, float)  # None becomes NaN
+        if self.names is not None:
+            import pandas as pd
+
+            X = pd.DataFrame(X, columns=self.names)
+        return np.asarray(self.model.predict(X))
+
+    def predict(self, vectors: Vectors) -> list[float | str]:
+        """One prediction for each of n vectors of d features, or the reason why there is none.
+
+        Raises what is no vector's fault, such as MemoryError: then all can be tried again.
+        """
+        wanted = self.n_features
+        answers = iter(self._predict([vector for vector in vectors if wanted in (None, len(vector))]))
+        return [
+            next(answers) if wanted in (None, len(vector)) else f"expected {wanted} features, got {len(vector)}"
+            for vector in vectors
+        ]
+
+    def _predict(self, vectors: Vectors) -> list[float | str]:
+        if not vectors:
+            return []
+        try:
+            predictions = self._ask(vectors).astype(float)
+            if predictions.size != len(vectors):
+                raise ValueError(f"{predictions.size} answers to {len(vectors)} vectors")
+        except (MemoryError, OSError, BrokenExecutor):
+            raise
+        except Exception as error:  # one bad vector fails the whole batch: find it
+            if str(error) == "can't start new thread":
+                raise
+            if len(vectors) > 1:
+                middle = len(vectors) // 2
+                return self._predict(vectors[:middle]) + self._predict(vectors[middle:])
+            return [self._reason(vectors[0], describe(error))]
+        return [
+            y if math.isfinite(y) else self._reason(vector, f"it answered {y}")
+            for y, vector in zip(predictions.ravel().tolist(), vectors, strict=True)
+        ]
+
+    def _reason(self, vector: Sequence[float | None], problem: str) -> str:
+        if None not in vector:
+            return f"the model failed: {problem}"
+        i = vector.index(None)
+        name = f" ({self.names[i]})" if self.names is not None else ""
+        return f"the model does not take missing values: feature {i + 1}{name} is null ({problem.splitlines()[0]})"
