@@ -111,7 +111,10 @@ def test_the_services_say_it_in_one_line_each(cluster: Stack) -> None:
 def test_every_container_is_hardened(cluster: Stack) -> None:
     for node in NODES:
         published = 2 if node == "rabbitmq" else 0
-        cluster.check_hardening(node, "rabbitmq", published, [BROKER_CONFIG, "/etc/rabbitmq/conf.d/20-cluster.conf"])
+        configs = [BROKER_CONFIG, "/etc/rabbitmq/conf.d/20-cluster.conf"]
+        if node != "rabbitmq":
+            configs.append("/etc/rabbitmq/conf.d/25-join.conf")
+        cluster.check_hardening(node, "rabbitmq", published, configs)
     for service in SERVICES:
         cluster.check_hardening(service, "10001:10001", bound=["/logs"] if service in ("metric", "plot") else [])
 
