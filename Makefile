@@ -1,53 +1,77 @@
 .DEFAULT_GOAL := help
-REQUIREMENTS := $(wildcard */requirements.txt)
-.PHONY: help up down clean logs ps local train test chaos bench lint audit
+SERVICES := features model metric plot
+UV := 0.13.9
+.PHONY: help doctor up down clean logs ps local train test chaos bench lint lock audit
 
-help: ## say what can be made
+help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+doctor: ## show what this machine has, what is missing and what make up would do
+	@local/doctor.sh
 
 up: ## start the pipeline in containers
 	@local/up.sh
 
-down: ## end it; what waits in the broker is kept
+down: ## stop it and keep its data
 	@local/compose.sh down --remove-orphans
 
-clean: ## end it and drop the broker's data and the images; logs/ is kept
-	@local/compose.sh down --remove-orphans --volumes --rmi local
+clean: ## stop it, and remove the broker's data and the images of the services; keep logs/
+	@local/clean.sh
 
-logs: ## follow what the containers say
+logs: ## follow the logs of the containers
 	@local/compose.sh logs --follow --tail=100
 
 ps: ## list the containers and their health
 	@local/compose.sh ps
 
 local: .venv/ready ## run the pipeline without containers, until Ctrl-C
-	@.venv/bin/python local/local.py
+	@.venv/bin/python -m local
 
-train: .venv/ready ## fit the model anew
+train: .venv/ready ## fit the model again
 	.venv/bin/python model/src/train.py
 
-test: .venv/ready ## run all tests
+test: .venv/tools ## run all tests
 	.venv/bin/pytest
 
-chaos: .venv/ready ## kill everything at random for a quarter of an hour; SEED=... replays a run
+chaos: .venv/tools ## kill everything at random for a quarter of an hour; SEED=... repeats a run
 	.venv/bin/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))
 	.venv/bin/python tests/faults/mutations.py
 
-bench: .venv/ready ## measure speed and memory, in some seven minutes (ARGS=--quick: two)
+bench: .venv/ready ## measure speed and memory, in about seven minutes (ARGS=--quick: two)
 	.venv/bin/python benchmarks/bench.py $(ARGS)
 
-lint: .venv/ready ## check style and types
+lint: .venv/tools ## check style and types
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
+# Versions that are pinned already stay; ARGS=--upgrade takes the newest. features comes first: the others use its pins.
+lock: .venv/lock ## write every requirements.txt again from its requirements.in
+	for folder in features metric model plot tests; do \
+		.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS) \
+			$$folder/requirements.in --output-file $$folder/requirements.txt || exit; \
+	done
+
 audit: .venv/ready ## ask PyPI whether a pinned package is known to be vulnerable
 	python3 -m venv .venv/audit
 	.venv/audit/bin/pip install --disable-pip-version-check --quiet pip-audit==2.10.1
-	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip $(REQUIREMENTS:%=-r %)
+	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip $(patsubst %,-r %,$(wildcard */requirements.txt))
 
-.venv/ready: $(REQUIREMENTS)
-	python3 -c 'import ensurepip' 2>/dev/null || local/need.sh python3-venv
-	python3 -m venv .venv
-	.venv/bin/pip install --disable-pip-version-check $(^:%=-r %)
+# The services' packages, and the repository's root on the path of this environment: `import pipeline`. Python compiles
+# what is imported; pip would compile everything, which takes longer than the rest.
+.venv/ready: $(SERVICES:%=%/requirements.txt)
+	@echo "Installing the packages of the services in .venv"
+	@python3 -c 'import ensurepip' 2>/dev/null || local/need.sh python3-venv
+	@python3 -m venv .venv
+	@.venv/bin/pip install --disable-pip-version-check --quiet --no-compile $(^:%=-r %)
+	@echo ../../../.. >"$$(echo .venv/lib/python3*/site-packages)/pipeline.pth"
 	@touch $@
+
+.venv/tools: .venv/ready tests/requirements.txt
+	@echo "Installing the tools of the tests in .venv"
+	@.venv/bin/pip install --disable-pip-version-check --quiet --no-compile -r tests/requirements.txt
+	@touch $@
+
+.venv/lock: .venv/ready
+	python3 -m venv .venv/lock
+	.venv/lock/bin/pip install --disable-pip-version-check --quiet uv==$(UV)

@@ -31,7 +31,7 @@ import pika.exceptions
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-sys.path[:0] = [str(ROOT / "local"), str(ROOT / "metric" / "src")]
+sys.path[:0] = [str(ROOT), str(ROOT / "metric" / "src")]
 import metric  # noqa: E402
 from local import Broker  # noqa: E402
 

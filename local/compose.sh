@@ -1,7 +1,33 @@
 #!/usr/bin/env bash
-# Runs Compose, of whichever generation works here.
+# Runs Compose, of whichever generation works here, with the files that OPTIONS names. It takes what docker-compose
+# takes:
+#
+#   OPTIONS=cluster,metrics local/compose.sh ps
+#
+# OPTIONS comes from the environment or from .env. docker-compose.override.yaml, if there is one, counts last.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source local/machine.sh
+
+options=$(setting OPTIONS)
+if [ -n "$options" ]; then
+    files=docker-compose.yaml
+    for option in ${options//,/ }; do
+        case $option in
+            accounts | cluster | metrics) files+=:docker-compose.$option.yaml ;;
+            *) fail "OPTIONS=$options: takes accounts, cluster and metrics, separated by commas" ;;
+        esac
+    done
+    case $files in
+        *accounts*cluster* | *cluster*accounts*)
+            fail "OPTIONS=$options: accounts and cluster cannot be combined, since both set AMQP_URL" ;;
+    esac
+    [ ! -e docker-compose.override.yaml ] || files+=:docker-compose.override.yaml
+    given=$(setting COMPOSE_FILE)
+    [ "${given:-$files}" = "$files" ] ||
+        fail "OPTIONS=$options and COMPOSE_FILE=$given are both set: remove COMPOSE_FILE, OPTIONS stands for it"
+    export COMPOSE_FILE=$files
+fi
 
 if docker compose version >/dev/null 2>&1; then
     exec docker compose "$@"

@@ -1,33 +1,29 @@
 #!/usr/bin/env bash
-# Builds stand-ins for the two base images from Debian 13 packages, for a machine that has a container engine but
-# no way to Docker Hub. They have names of their own, so they never shadow the real ones:
+# Builds stand-ins for the base images from Debian 13 packages, for a machine that has a container engine but no access
+# to Docker Hub. They have names of their own, so they never shadow the real ones:
 #
 #   local/images.sh
 #   export PYTHON_IMAGE=pipeline-local/python:3.13 RABBITMQ_IMAGE=pipeline-local/rabbitmq:4-management
 #   docker-compose up -d
 #
-# `local/images.sh prometheus` also makes the one that docker-compose.metrics.yaml needs (PROMETHEUS_IMAGE=
-# pipeline-local/prometheus:2.53), in a quarter of a minute more.
+# `local/images.sh NAME...` builds only those named: python, rabbitmq, or prometheus (PROMETHEUS_IMAGE=
+# pipeline-local/prometheus:2.53, for docker-compose.metrics.yaml).
 #
-# What exists already is kept; remove it with `docker image rm` to have it built anew. Takes one to two minutes.
+# Existing images are kept; remove one with `docker image rm` to have it built again.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
-readonly PYTHON=pipeline-local/python:3.13
-readonly RABBITMQ=pipeline-local/rabbitmq:4-management
-readonly PROMETHEUS=pipeline-local/prometheus:2.53
+readonly python=pipeline-local/python:3.13
+readonly rabbitmq=pipeline-local/rabbitmq:4-management
+readonly prometheus=pipeline-local/prometheus:2.53
 
-need() {
-    echo "local/images.sh: $1" >&2
-    exit 2
-}
-
-# Where this machine's apt gets Debian from, since that is what can be reached from here; empty: debootstrap's default.
+# Where this machine's apt gets Debian from, since that is what can be reached from here; empty: mmdebstrap's default.
 debian_mirror() {
-    # shellcheck disable=SC2016  # apt is to expand it
+    # shellcheck disable=SC2016  # apt expands it
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 2>/dev/null | head -n 1
 }
 
-# The settings by which this machine's pip reaches its packages. Paths mean nothing inside an image.
+# The settings with which this machine's pip reaches its packages. Paths mean nothing inside an image.
 pip_settings() {
     python3 - <<'PYTHON'
 import configparser
@@ -45,72 +41,71 @@ for key, default in {"index-url": "", "extra-index-url": "", "trusted-host": "",
 PYTHON
 }
 
-# build IMAGE PACKAGES FINISH CHANGE...: FINISH is a function that is given the root folder of the new system,
-# each CHANGE a line of a Dockerfile.
-build() {
-    local image=$1 packages=$2 finish=$3 change changes=() root
-    shift 3
-    if docker image inspect "$image" >/dev/null 2>&1; then
-        echo "$image: exists"
-        return
-    fi
-    [ "$(id -u)" = 0 ] || need "making $image takes root, since debootstrap does: sudo $0"
-    command -v debootstrap >/dev/null || apt-get install -y debootstrap ||
-        need "debootstrap is missing: apt-get install debootstrap"
-    echo "$image: being made from Debian 13 packages"
-    for change in "$@"; do changes+=(--change "$change"); done
-    root=$(mktemp -d)
-    # shellcheck disable=SC2064  # the folder of now is meant
-    trap "rm -rf --one-file-system '$root'" EXIT
-    # shellcheck disable=SC2046  # no word, where there is no mirror to name
-    debootstrap --variant=minbase --include="ca-certificates,$packages" trixie "$root" $(debian_mirror) |
-        grep --line-buffered -E '^[EW]: |Retrieving (python3-venv|rabbitmq-server) |Unpacking (the base|required)|Configuring (python3-venv|rabbitmq-server)|successfully' ||
-        { cat "$root/debootstrap/debootstrap.log" >&2; need "debootstrap failed; its log stands above"; }
-    # A firewall that opens TLS is trusted here by a certificate of its own.
-    if [ -f "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ]; then
-        cp -L "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$root/etc/ssl/certs/ca-certificates.crt"
-    fi
-    "$finish" "$root"
-    rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}/*
-    tar -C "$root" --one-file-system -c . | docker import "${changes[@]}" - "$image" >/dev/null
-    rm -rf --one-file-system "$root"
-    echo "$image: made, $(docker image inspect --format '{{.Size}}' "$image" | numfmt --to=si)B"
+# Debian with `python` and `pip` as in the official image, free of Debian's own modules. What this machine trusts, the
+# image trusts too: a firewall that inspects TLS has a certificate of its own. Packages start no services in it.
+build_python() {
+    command -v mmdebstrap >/dev/null || local/need.sh mmdebstrap
+    export certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt} settings
+    settings=$(pip_settings)
+    # shellcheck disable=SC2016,SC2046  # the hook's own variables; no argument where no mirror is known
+    mmdebstrap --quiet --variant=minbase --include=ca-certificates,python3-venv --dpkgopt=force-unsafe-io \
+        --dpkgopt=path-exclude=/usr/share/{doc,man,locale}'/*' \
+        --customize-hook='
+            chroot "$1" python3 -m venv /usr/local
+            echo "$settings" >"$1/etc/pip.conf"
+            cp -L "$certificates" "$1/etc/ssl/certs/ca-certificates.crt"
+            printf "#!/bin/sh\nexit 101\n" >"$1/usr/sbin/policy-rc.d"
+            chmod +x "$1/usr/sbin/policy-rc.d"' \
+        trixie - $(debian_mirror) |
+        docker import --change 'ENV LANG=C.UTF-8 PIP_ROOT_USER_ACTION=ignore' --change 'CMD ["python"]' - "$python"
 }
 
-finish_python() {
-    chroot "$1" python3 -m venv /usr/local # `python` and `pip` as in the official image, free of Debian's own modules
-    pip_settings >"$1/etc/pip.conf"
+# As in the official image, guest may connect from other containers; the ports are published on 127.0.0.1 only.
+build_rabbitmq() {
+    docker build --tag "$rabbitmq" - <<END
+FROM $python
+RUN apt-get -q update && \\
+    apt-get -q install -y --no-install-recommends rabbitmq-server && \\
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/lib/rabbitmq/mnesia /var/lib/rabbitmq/.erlang.cookie && \\
+    echo '[rabbitmq_management,rabbitmq_prometheus].' >/etc/rabbitmq/enabled_plugins && \\
+    mkdir -p /etc/rabbitmq/conf.d && \\
+    echo 'loopback_users.guest = false' >/etc/rabbitmq/conf.d/10-defaults.conf
+ENV HOME=/var/lib/rabbitmq RABBITMQ_LOGS=- PATH=/usr/lib/rabbitmq/bin:/usr/sbin:/usr/bin:/sbin:/bin
+USER rabbitmq
+VOLUME /var/lib/rabbitmq
+EXPOSE 4369 5672 15672 15692 25672
+CMD ["rabbitmq-server"]
+END
 }
-
-finish_rabbitmq() {
-    echo '[rabbitmq_management,rabbitmq_prometheus].' >"$1/etc/rabbitmq/enabled_plugins"
-    mkdir -p "$1/etc/rabbitmq/conf.d"
-    # As in the official image: guest may come from other containers; the ports are published on 127.0.0.1 only.
-    echo 'loopback_users.guest = false' >"$1/etc/rabbitmq/conf.d/10-defaults.conf"
-    rm -rf "$1"/var/lib/rabbitmq/{mnesia,.erlang.cookie} # nothing that one machine must not share with another
-}
-
-docker version >/dev/null 2>&1 || need "no container engine answers (docker version)"
-
-build "$PYTHON" python3-venv finish_python \
-    'ENV LANG=C.UTF-8' 'ENV PIP_ROOT_USER_ACTION=ignore' 'CMD ["python"]'
-
-build "$RABBITMQ" rabbitmq-server finish_rabbitmq \
-    'ENV LANG=C.UTF-8 HOME=/var/lib/rabbitmq RABBITMQ_LOGS=- PATH=/usr/lib/rabbitmq/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
-    'USER rabbitmq' 'VOLUME /var/lib/rabbitmq' 'EXPOSE 4369 5672 15672 15692 25672' 'CMD ["rabbitmq-server"]'
 
 # As in the official image: the same user, folder and entry point.
-if [ "${1:-}" = prometheus ] && ! docker image inspect "$PROMETHEUS" >/dev/null 2>&1; then
-    echo "$PROMETHEUS: being made from Debian 13's package"
-    docker build -q -t "$PROMETHEUS" - <<END
-FROM $PYTHON
+build_prometheus() {
+    docker build --tag "$prometheus" - <<END
+FROM $python
 RUN apt-get -q update && \\
     apt-get -q install -y --no-install-recommends prometheus && \\
-    rm -rf /var/lib/apt/lists/* && \\
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin && \\
     install -d -o nobody -g nogroup /prometheus
 USER nobody
 VOLUME /prometheus
 ENTRYPOINT ["prometheus"]
 CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]
 END
+}
+
+if ! docker version >/dev/null 2>&1; then
+    echo "local/images.sh: no container engine answers (docker version)" >&2
+    exit 2
 fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+[ $# -gt 0 ] || set -- python rabbitmq
+for name in "$@"; do
+    image=${!name}
+    if docker image inspect "$image" >/dev/null 2>&1; then
+        echo "$image: exists"
+        continue
+    fi
+    echo "$image: building from Debian 13 packages"
+    "build_$name" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+done

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Prints the stack for `docker stack deploy`, made from the same files that Compose takes. Asks for Compose v2.
+# Prints the stack for `docker stack deploy`, made from the same files that Compose takes. Needs Compose v2.
 #
 #   local/swarm.sh | docker stack deploy --compose-file - pipeline
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source local/machine.sh
+
+[[ $(local/compose.sh version --short 2>/dev/null) != 1.* ]] ||
+    fail "local/swarm.sh needs Compose v2 (docker compose); this machine has $(local/compose.sh version --short)"
 
 local/compose.sh -f docker-compose.yaml -f docker-compose.cluster.yaml -f docker-compose.swarm.yaml \
     config --format json | python3 -c '

@@ -1,51 +1,94 @@
 #!/usr/bin/env bash
-# `make up`: starts the pipeline in containers, on whatever this machine has.
+# `make up`: starts the pipeline in containers, with or without access to Docker Hub, and says so when rows come.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source local/machine.sh
 
 compose=local/compose.sh
+csv=logs/metric_log.csv
+header=32 # bytes
 alerts=/alerts
 
-if ! docker version >/dev/null 2>&1 || ! $compose version >/dev/null 2>&1; then
-    echo "No container engine with Compose answers here (docker version, docker-compose version)." >&2
-    echo "Start or install one (Debian: apt-get install docker.io docker-compose), or run without: make local" >&2
-    exit 2
-fi
+has_compose || fail "\
+No container engine with Compose answers here (docker version, docker-compose version).
+Start or install one (Debian: apt-get install docker.io docker-compose), or run without: make local"
+$compose config --quiet # says what is wrong with the settings, before anything is done
+taken=$(taken_ports)
+[ -z "$taken" ] || fail "$taken"
+
+bytes() {
+    wc -c 2>/dev/null <"$csv" || echo 0
+}
 
 available() {
     docker image inspect "$1" >/dev/null 2>&1 || {
         echo "Looking for $1 on Docker Hub"
-        docker pull "$1"
+        docker pull --quiet "$1"
     }
 }
 
-# Who names base images knows where they are.
-if [ -z "${PYTHON_IMAGE:-}${RABBITMQ_IMAGE:-}" ] && ! grep -qsE '^(PYTHON|RABBITMQ)_IMAGE=.' .env; then
-    if ! { available python:3.13-slim && available rabbitmq:4-management; }; then
-        echo "Docker Hub cannot be reached: making base images from Debian packages, once, in some two minutes"
-        local/images.sh
-        export PYTHON_IMAGE=pipeline-local/python:3.13 RABBITMQ_IMAGE=pipeline-local/rabbitmq:4-management
-        if [[ $($compose config) == *"image: prom/prometheus:"* ]]; then
-            local/images.sh prometheus
-            export PROMETHEUS_IMAGE=pipeline-local/prometheus:2.53
-            alerts=/classic/alerts # Debian's package has the older page only
-        fi
+if ! names_images && ! { available python:3.13-slim && available rabbitmq:4-management; }; then
+    echo "No access to Docker Hub: the base images are built from Debian packages, once, in about a minute"
+    export PYTHON_IMAGE=pipeline-local/python:3.13 RABBITMQ_IMAGE=pipeline-local/rabbitmq:4-management
+    local/images.sh python
+    local/images.sh rabbitmq & # meanwhile the services are built
+    broker_image=$!
+    if [[ $($compose config) == *"image: prom/prometheus:"* ]]; then
+        local/images.sh prometheus
+        export PROMETHEUS_IMAGE=pipeline-local/prometheus:2.53
+        alerts=/classic/alerts # Debian's package has the older page only
     fi
 fi
 
-$compose build
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+echo "Building the images of the services; the first time it takes about half a minute"
+$compose build >"$log" 2>&1 || { cat "$log"; fail "The images could not be built; the log is above."; }
+[ -z "${broker_image:-}" ] || wait "$broker_image"
+before=$(bytes)
 $compose up -d
 
-cat <<END
+# The first row comes within seconds. A service that ends again and again has said why.
+for ((second = 0; second < 60; second++)); do
+    now=$(bytes)
+    [ "$now" = "$before" ] || [ "$now" -le "$header" ] || break
+    # shellcheck disable=SC2016  # a template
+    for service in $($compose ps -q | xargs docker inspect --format \
+        '{{if .State.Restarting}}{{index .Config.Labels "com.docker.compose.service"}}{{end}}'); do
+        $compose logs --tail=3 "$service" >&2
+        fail "$service does not start, see above. Once that is fixed: make up"
+    done
+    sleep 1
+done
 
-The pipeline runs.
-  rows             logs/metric_log.csv, the first in a few seconds, then one every 10 s
-  picture          logs/error_distribution.png, redrawn every 10 s
-  page             logs/report.html, which opens in a browser and keeps itself current
-  management page  http://$($compose port rabbitmq 15672) (guest / guest, unless .env says otherwise)
-  what they say    make logs
-  end              make down
+rhythm=$(setting INTERVAL 10 | awk '
+    $1 == 0 { print "then as many as the broker takes"; next }
+    $1 < 1 { printf "then %g per second\n", 1 / $1; next }
+    { printf "then one every %g s\n", $1 }')
+login="guest / guest"
+[ -z "$(setting RABBITMQ_PASSWORD)" ] || login="user $(setting RABBITMQ_USER guest), password RABBITMQ_PASSWORD"
+[[ $(setting OPTIONS) != *accounts* ]] || login="user admin, password RABBITMQ_PASSWORD"
+echo
+if [ "$second" -lt 60 ]; then
+    echo "The pipeline runs."
+else
+    echo "All services run, but no row has come within a minute: see make logs and make ps."
+fi
+cat <<END
+  rows             $csv, $rhythm
+  picture          logs/error_distribution.png, redrawn every $(setting PLOT_INTERVAL 10) s
+  page             logs/report.html, which opens in a browser and refreshes itself
+  management page  http://$($compose port rabbitmq 15672) ($login)
+  service logs     make logs
+  stop             make down
 END
 if [[ $($compose config --services) == *prometheus* ]]; then
     echo "  alerts           http://$($compose port prometheus 9090)$alerts"
+fi
+if [ "${PYTHON_IMAGE:-}" = pipeline-local/python:3.13 ]; then
+    echo "  docker-compose   takes the same images with these lines in .env:"
+    printf '                   %s\n' PYTHON_IMAGE="$PYTHON_IMAGE" RABBITMQ_IMAGE="$RABBITMQ_IMAGE"
+fi
+if [ -n "$(setting OPTIONS)" ]; then
+    echo "  OPTIONS          $(setting OPTIONS): use local/compose.sh instead of docker-compose"
 fi

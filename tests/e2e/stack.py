@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 SERVICES = ("features", "model", "metric", "plot")
+BROKER_CONFIG = "/etc/rabbitmq/conf.d/15-pipeline.conf"
 ORDINARY_USER = 1234  # a uid that no account here need have
 
 
@@ -44,9 +45,9 @@ def get(url: str, user: str = "", password: str = "") -> bytes:
 
 
 def copy_of_the_tree(folder: Path) -> None:
-    for name in (*SERVICES, "local", "rabbitmq"):
+    for name in (*SERVICES, "pipeline", "local", "rabbitmq"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in (*ROOT.glob("docker-compose*.yaml"), ROOT / "Makefile"):
+    for file in (*ROOT.glob("docker-compose*.yaml"), ROOT / ".dockerignore", ROOT / "Makefile"):
         shutil.copy(file, folder)
     (folder / "logs").mkdir()
 

@@ -1,8 +1,8 @@
-"""Three brokers in the place of one, as docker-compose.cluster.yaml sets them up: each is killed under load."""
+"""Three brokers instead of one, as docker-compose.cluster.yaml sets them up: they join the one, and each is killed."""
 
 from __future__ import annotations
 
-from e2e.stack import SERVICES, Stack, get, run
+from e2e.stack import BROKER_CONFIG, SERVICES, Stack, get, run
 from faults.oracle import Oracle, dataset, table
 from harness import QUEUES, Client, eventually, whole_lines
 
@@ -25,10 +25,12 @@ USER, PASSWORD = "clinic", secrets.token_hex(8)
 
 @pytest.fixture(scope="module")
 def cluster(new_stack: Any, generations: dict[str, list[str]]) -> Stack:
-    """A running stack with credentials of its own, and a model that answers the sum of three numbers."""
+    """A running stack with credentials of its own, and a model that answers the sum of three numbers.
+
+    It has run with a single broker before.
+    """
     stack: Stack = new_stack(
         max(generations),
-        COMPOSE_FILE="docker-compose.yaml:docker-compose.cluster.yaml",
         RABBITMQ_COOKIE=secrets.token_hex(),
         RABBITMQ_USER=USER,
         RABBITMQ_PASSWORD=PASSWORD,
@@ -42,6 +44,9 @@ def cluster(new_stack: Any, generations: dict[str, list[str]]) -> Stack:
     (stack.folder / "model/src/sum.pkl").write_bytes(pickle.dumps(model))
     stack.compose("up", "-d", "--build")
     eventually(stack.rows, "the first row", 120)
+    stack.environment["COMPOSE_FILE"] = "docker-compose.yaml:docker-compose.cluster.yaml"
+    stack.compose("up", "-d")
+    stack.wait_for_another_row()
     return stack
 
 
@@ -106,7 +111,10 @@ def test_the_services_say_it_in_one_line_each(cluster: Stack) -> None:
 def test_every_container_is_hardened(cluster: Stack) -> None:
     for node in NODES:
         published = 2 if node == "rabbitmq" else 0
-        cluster.check_hardening(node, "rabbitmq", published, ["/etc/rabbitmq/conf.d/20-cluster.conf"])
+        configs = [BROKER_CONFIG, "/etc/rabbitmq/conf.d/20-cluster.conf"]
+        if node != "rabbitmq":
+            configs.append("/etc/rabbitmq/conf.d/25-join.conf")
+        cluster.check_hardening(node, "rabbitmq", published, configs)
     for service in SERVICES:
         cluster.check_hardening(service, "10001:10001", bound=["/logs"] if service in ("metric", "plot") else [])
 

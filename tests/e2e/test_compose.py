@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from e2e.stack import ORDINARY_USER, SERVICES, Stack, get, run
+from e2e.stack import BROKER_CONFIG, ORDINARY_USER, SERVICES, Stack, get, run
 from harness import ROOT, eventually
 
 import json
@@ -68,7 +68,7 @@ def test_a_foreign_client_gets_its_row(stack: Stack) -> None:
 
 
 def test_containers_are_unprivileged_read_only_and_bounded(stack: Stack) -> None:
-    stack.check_hardening("rabbitmq", "rabbitmq", published=2)
+    stack.check_hardening("rabbitmq", "rabbitmq", published=2, bound=[BROKER_CONFIG])
     for service in SERVICES:
         stack.check_hardening(service, "10001:10001", bound=["/logs"] if service in ("metric", "plot") else [])
     # The one that runs as root does so once, without a network and with three capabilities.
@@ -105,7 +105,8 @@ def test_a_killed_service_comes_back(stack: Stack) -> None:
 
 def test_health_tells_the_truth(stack: Stack) -> None:
     def passes(service: str) -> bool:
-        return stack.exec(service, *stack.inspect(service)["Config"]["Healthcheck"]["Test"][1:])
+        kind, *command = stack.inspect(service)["Config"]["Healthcheck"]["Test"]
+        return stack.exec(service, *(["sh", "-c"] if kind == "CMD-SHELL" else []), *command)
 
     subscribed = ("features", "model", "metric")
     for service in ("rabbitmq", *SERVICES):
@@ -155,7 +156,8 @@ def test_down_leaves_nothing_but_the_data(stack: Stack) -> None:
 def test_make_up_and_four_models_and_make_down(new_stack: Any, generations: dict[str, list[str]]) -> None:
     stack: Stack = new_stack(min(generations))
     told = stack.make("up")
-    assert "logs/metric_log.csv" in told
+    assert "logs/metric_log.csv, then one every 1 s\n" in told
+    assert "The pipeline runs." in told
     assert f"http://127.0.0.1:{stack.management_port}" in told
     eventually(stack.rows, "the first row", 60)
     assert "Up" in stack.make("ps")
@@ -170,8 +172,20 @@ def test_make_up_and_four_models_and_make_down(new_stack: Any, generations: dict
     stack.make("down")
     assert not stack.left("container")
     assert not stack.left("network")
-    stack.make("clean")
+    assert "rm logs/*" in stack.make("clean")
     assert not stack.left("volume")
+
+
+def test_make_up_reports_a_service_that_does_not_start(new_stack: Any, generations: dict[str, list[str]]) -> None:
+    stack: Stack = new_stack(min(generations))
+    stack.environment["INTERVAL"] = "often"
+    done = subprocess.run(
+        ["make", "up"], cwd=stack.folder, env=stack.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "INTERVAL='often'" in done.stderr
+    assert "features does not start, see above." in done.stderr
+    assert "The pipeline runs." not in done.stdout
 
 
 def test_make_up_without_an_engine_names_make_local() -> None:

@@ -32,9 +32,9 @@ def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
     copy_of_the_tree(tmp_path)
     said, logs = tmp_path / "said", tmp_path / "logs"
     environment = {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ} | {"INTERVAL": "0.5"}
-    command = [sys.executable, str(tmp_path / "local" / "local.py")]
+    command = [sys.executable, "-m", "local"]
     with said.open("w") as output:
-        local = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        local = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output)
     try:
         eventually(lambda: rows(logs), "the first row", 60)
         eventually((logs / "error_distribution.png").exists, "a picture", 60)
@@ -47,7 +47,7 @@ def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
             n = len(rows(logs))
             eventually(lambda n=n: len(rows(logs)) > n + 2, "rows after a kill", 60)  # type: ignore[misc]
 
-        second = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert second.returncode == 1
         assert second.stderr == "make local: runs here already\n"
 

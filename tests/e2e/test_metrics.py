@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from e2e.stack import Stack, get, run
+from e2e.stack import BROKER_CONFIG, Stack, get, run
 from harness import ROOT, Client, eventually
 from local import free_port
 
@@ -117,5 +117,5 @@ def test_it_is_unprivileged_read_only_and_bounded(stack: Stack) -> None:
     files = ["/etc/prometheus/prometheus.yml", "/etc/prometheus/alerts.yml"]
     stack.check_hardening("prometheus", "65534:65534", published=1, bound=files)
     assert all(not mount["RW"] for mount in stack.inspect("prometheus")["Mounts"] if mount["Type"] == "bind")
-    stack.check_hardening("rabbitmq", "rabbitmq", published=2)
+    stack.check_hardening("rabbitmq", "rabbitmq", published=2, bound=[BROKER_CONFIG])
     stack.check_hardening("metric", "10001:10001", bound=["/logs"])

@@ -1,32 +1,21 @@
-"""The pipeline without a container engine: a private RabbitMQ node and the four services as processes.
-
-`Broker` is that node, made from the system's rabbitmq-server package; the tests use it too. `main()` is
-`make local`: it runs the services under the Python that runs this file.
-"""
+"""A private RabbitMQ node, made from the system's rabbitmq-server package: for `make local` and for the tests."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import fcntl
 import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVICES = ("features", "model", "metric", "plot")
-FIRST_DELAY, LONGEST_DELAY = 0.1, 60.0  # seconds before a service is started again; Docker's own figures
-SETTLED = 10.0  # seconds of life after which the delay begins anew
-SERVICE_STOP_DEADLINE = 10.0  # seconds, as Docker's; a service takes less than 2
-START_DEADLINE = 60.0  # seconds; a start takes some 4 s on 2 idle cores
+START_DEADLINE = 60.0  # seconds; a start takes about 4 s on 2 idle cores
 STOP_DEADLINE = 30.0  # seconds; a clean stop takes 1 to 2 s
 
 
@@ -260,83 +249,6 @@ def _kill_epmd(environment: dict[str, str]) -> None:
         time.sleep(0.05)
 
 
-async def keep_running(name: str, environment: dict[str, str]) -> None:
-    """Run a service until cancelled, starting it again whenever it ends, as Docker's `restart: always` does."""
-    command = [sys.executable, f"{name}/src/{name}.py"]
-    if shutil.which("setpriv"):  # then it does not outlive us, even if we are killed
-        command = ["setpriv", "--pdeathsig", "TERM", *command]
-    delay = FIRST_DELAY
-    while True:
-        started = time.monotonic()
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for us
-        )
-        try:
-            await relay(name, process)
-        finally:
-            if process.returncode is None:
-                process.terminate()
-                try:
-                    await asyncio.wait_for(relay(name, process), SERVICE_STOP_DEADLINE)
-                except TimeoutError:
-                    process.kill()
-                    await process.wait()
-        if name == "features" and process.returncode == 0 and environment.get("COUNT"):
-            return
-        if time.monotonic() - started > SETTLED:
-            delay = FIRST_DELAY
-        say(name, f"ended with exit code {process.returncode}, starts again in {delay:g} s")
-        await asyncio.sleep(delay)
-        delay = min(2 * delay, LONGEST_DELAY)
-
-
-async def relay(name: str, process: asyncio.subprocess.Process) -> None:
-    """Show what a service writes, each line under its name, until it ends."""
-    assert process.stdout
-    async for line in process.stdout:
-        say(name, line.decode(errors="replace").rstrip())
-    await process.wait()
-
-
-async def keep_broker(broker: Broker) -> None:
-    """Start the broker again whenever it has ended."""
-    while True:
-        await asyncio.sleep(1)
-        if broker.process is None or broker.process.poll() is not None:
-            say("rabbitmq", "ended, starts again")
-            broker.kill()
-            try:
-                await asyncio.to_thread(broker.start)
-            except BrokerError as error:
-                say("rabbitmq", str(error))
-
-
-async def supervise(broker: Broker) -> None:
-    """Keep broker and services running until SIGINT or SIGTERM, then end the services."""
-    environment = {"LOGS_DIR": str(ROOT / "logs")} | {k: v for k, v in os.environ.items() if v}
-    environment |= {"AMQP_URL": broker.url, "TMPDIR": str(broker.folder), "PYTHONUNBUFFERED": "1"}
-    stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    tasks = [asyncio.create_task(keep_running(name, environment)) for name in SERVICES]
-    tasks.append(asyncio.create_task(keep_broker(broker)))
-    await stopping.wait()
-    say("local", "stopping")
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def say(name: str, text: str) -> None:
-    print(f"{name:8} | {text}", flush=True)
-
-
 def install_rabbitmq() -> None:
     """See to it that a Broker can start; if we may not, say how and end with exit code 2."""
     if _package("rabbitmq-server"):
@@ -346,38 +258,3 @@ def install_rabbitmq() -> None:
         return  # the image will do
     if subprocess.run([ROOT / "local" / "need.sh", "rabbitmq-server"], check=False).returncode != 0:
         raise SystemExit(2)
-
-
-def main() -> None:
-    folder = ROOT / ".local"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SystemExit("make local: runs here already") from None
-        install_rabbitmq()
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        broker = Broker(folder / "broker", port=free_port(5672), management_port=free_port(15672))
-        try:
-            say("local", "starting RabbitMQ, some seconds")
-            broker.start()
-            say("local", "rows            logs/metric_log.csv, the first in a few seconds")
-            say("local", "picture         logs/error_distribution.png, every 10 s")
-            say("local", "page            logs/report.html, which opens in a browser and keeps itself current")
-            say("local", f"management page http://127.0.0.1:{broker.management_port}, guest / guest")
-            say("local", f"broker          {broker.url}")
-            say("local", "Ctrl-C ends it all")
-            asyncio.run(supervise(broker))
-        except BrokerError as error:
-            raise SystemExit(f"make local: {error}") from None
-        except KeyboardInterrupt:
-            pass  # before the services were started
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)  # once is enough
-            broker.stop()
-
-
-if __name__ == "__main__":
-    main()

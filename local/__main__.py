@@ -1,0 +1,152 @@
+"""`make local`: a private RabbitMQ node and the four services as processes, restarted when they end, until Ctrl-C.
+
+Each line that a service writes is shown after its name. Why no library does this: honcho stops everything when one
+process ends, and supervisord does not put names before lines.
+"""
+
+from __future__ import annotations
+
+from local import Broker, BrokerError, free_port, install_rabbitmq
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVICES = ("features", "model", "metric", "plot")
+FIRST_DELAY, LONGEST_DELAY = 0.1, 60.0  # seconds before a service is started again; Docker's own figures
+SETTLED = 10.0  # seconds of life after which the delay begins anew
+SERVICE_STOP_DEADLINE = 10.0  # seconds, as Docker's; a service takes less than 2
+
+
+def main() -> None:
+    logs = Path(os.environ.get("LOGS_DIR") or ROOT / "logs")
+    check_writable(logs)
+    folder = ROOT / ".local"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit("make local: runs here already") from None
+        install_rabbitmq()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        broker = Broker(folder / "broker", port=free_port(5672), management_port=free_port(15672))
+        try:
+            say("local", "starting RabbitMQ, a few seconds")
+            broker.start()
+            say("local", f"rows            {logs}/metric_log.csv, the first in a few seconds")
+            say("local", f"picture         {logs}/error_distribution.png")
+            say("local", f"page            {logs}/report.html, which opens in a browser and refreshes itself")
+            say("local", f"management page http://127.0.0.1:{broker.management_port}, guest / guest")
+            say("local", f"broker          {broker.url}")
+            say("local", "Ctrl-C stops everything")
+            asyncio.run(supervise(broker, logs))
+        except BrokerError as error:
+            raise SystemExit(f"make local: {error}") from None
+        except KeyboardInterrupt:
+            pass  # before the services were started
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # once is enough
+            broker.stop()
+
+
+def check_writable(logs: Path) -> None:
+    """End with a line that says what to run if files of another user are in the way: containers run as user 10001."""
+    foreign = [path for path in (ROOT / ".local", logs, *logs.glob("metric*")) if path.exists()]
+    foreign = [path for path in foreign if not os.access(path, os.W_OK)]
+    if foreign and os.access(logs, os.W_OK) and foreign[0].parent == logs:
+        cure = f"To make a copy that is yours: cp -r {logs} {logs}.new && rm -rf {logs} && mv {logs}.new {logs}"
+    else:
+        cure = f"Run: sudo chown -R {os.getuid()} {' '.join(map(str, foreign))}"
+    if foreign:
+        raise SystemExit(f"make local: cannot write to {foreign[0]}, it belongs to another user. {cure}")
+
+
+async def supervise(broker: Broker, logs: Path) -> None:
+    """Keep broker and services running until SIGINT or SIGTERM, then end the services."""
+    environment = {name: value for name, value in os.environ.items() if value}
+    environment |= {"AMQP_URL": broker.url, "LOGS_DIR": str(logs), "TMPDIR": str(broker.folder)}
+    environment |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    tasks = [asyncio.create_task(keep_running(name, environment)) for name in SERVICES]
+    tasks.append(asyncio.create_task(keep_broker(broker)))
+    await stopping.wait()
+    say("local", "stopping")
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def keep_broker(broker: Broker) -> None:
+    """Start the broker again whenever it has ended."""
+    while True:
+        await asyncio.sleep(1)
+        if broker.process is None or broker.process.poll() is not None:
+            say("rabbitmq", "ended, starts again")
+            broker.kill()
+            try:
+                await asyncio.to_thread(broker.start)
+            except BrokerError as error:
+                say("rabbitmq", str(error))
+
+
+async def keep_running(name: str, environment: dict[str, str]) -> None:
+    """Run a service until cancelled, starting it again whenever it ends, as Docker's `restart: always` does."""
+    command = [sys.executable, f"{name}/src/{name}.py"]
+    if shutil.which("setpriv"):  # then it does not outlive us, even if we are killed
+        command = ["setpriv", "--pdeathsig", "TERM", *command]
+    delay = FIRST_DELAY
+    while True:
+        started = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for us
+        )
+        try:
+            await relay(name, process)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                try:
+                    await asyncio.wait_for(relay(name, process), SERVICE_STOP_DEADLINE)
+                except TimeoutError:
+                    process.kill()
+                    await process.wait()
+        if name == "features" and process.returncode == 0 and environment.get("COUNT"):
+            return
+        if time.monotonic() - started > SETTLED:
+            delay = FIRST_DELAY
+        say(name, f"ended with exit code {process.returncode}, starts again in {delay:g} s")
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, LONGEST_DELAY)
+
+
+async def relay(name: str, process: asyncio.subprocess.Process) -> None:
+    """Show what a service writes, each line after its name, until it ends."""
+    assert process.stdout
+    async for line in process.stdout:
+        say(name, line.decode(errors="replace").rstrip())
+    await process.wait()
+
+
+def say(name: str, text: str) -> None:
+    print(f"{name:8} | {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# `make clean`: removes the containers, the broker's data (of all its nodes) and the images of the services, and lists what
+# it leaves.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The volumes of every option; what it asks for does not matter here.
+RABBITMQ_COOKIE=none local/compose.sh -f docker-compose.yaml -f docker-compose.cluster.yaml -f docker-compose.metrics.yaml \
+    down --remove-orphans --volumes --rmi local
+
+echo "Left behind, to be removed with the command on the right:"
+if [ -e logs/metric_log.csv ]; then
+    echo "  rows, state, picture and page       rm logs/*"
+fi
+for image in $(docker image ls --format '{{.Repository}}:{{.Tag}}' |
+    grep -E '^(pipeline-local/.*|python:3.13-slim|rabbitmq:4-management|prom/prometheus:.*)$'); do
+    echo "  base image                          docker image rm $image"
+done
+echo "  layers that no image has any more   docker image prune"
+for folder in .venv .local; do
+    [ ! -e "$folder" ] || printf '  %-35s rm -r %s\n' "of make local and make test" "$folder"
+done
+for file in .env docker-compose.override.yaml; do
+    [ ! -e "$file" ] || printf '  %-35s rm %s\n' "your settings" "$file"
+done

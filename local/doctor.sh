@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# `make doctor`: what this machine has, what is missing, and what `make up` and `make local` would do. Changes nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source local/machine.sh
+
+line() {
+    printf '%-16s %s\n' "$1" "$2"
+}
+
+version() { # of a program whose first line of output ends in it
+    "$@" 2>/dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1
+}
+
+missing=()
+if ! command -v docker >/dev/null; then
+    line Docker "missing"
+elif ! docker version >/dev/null 2>&1; then
+    line Docker "installed, but its engine does not answer: start it (as root: dockerd), or join the group docker"
+else
+    line Docker "$(docker version --format '{{.Server.Version}}')"
+fi
+if docker compose version >/dev/null 2>&1; then
+    line Compose "$(version docker compose version) (docker compose)"
+elif docker-compose version >/dev/null 2>&1; then
+    line Compose "$(version docker-compose version) (docker-compose)"
+else
+    line Compose "missing"
+fi
+if timeout 5 bash -c ': </dev/tcp/registry-1.docker.io/443' 2>/dev/null; then
+    hub=yes
+    line "Docker Hub" "answers"
+else
+    hub=no
+    line "Docker Hub" "does not answer directly (a proxy of the engine's is not seen here)"
+fi
+if python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    line Python "$(version python3 --version)"
+else
+    line Python "3.11 or later with venv is missing"
+    missing+=(python3-venv)
+fi
+if [ -n "$(PATH=/usr/lib/rabbitmq/bin:$PATH command -v rabbitmq-server)" ]; then
+    line RabbitMQ "installed, for make local and the tests"
+else
+    line RabbitMQ "missing, for make local and the tests"
+    missing+=(rabbitmq-server)
+fi
+command -v git >/dev/null || missing+=(git)
+line "Disk" "$(df -h --output=avail . | tail -n 1 | tr -d ' ') free here; images take about 1 GB, .venv 0.6 GB"
+taken=$(taken_ports)
+ports | while read -r name port; do
+    state=free
+    ! listens "$port" || state="published by this stack"
+    [[ $taken != *"Port $port "* ]] || state="taken by another program"
+    line "Port $port" "$state ($name)"
+done
+if [ -e logs/metric_log.csv ]; then
+    line logs/ "has $(($(wc -l <logs/metric_log.csv) - 1)) rows; the owner is $(stat -c %U logs)"
+fi
+for name in OPTIONS COMPOSE_FILE DATASET MODEL_PATH; do
+    [ -z "$(setting "$name")" ] || line "$name" "$(setting "$name")"
+done
+
+echo
+if ! has_compose; then
+    line "make up" "would stop: no container engine with Compose. Debian: sudo apt-get install docker.io docker-compose"
+elif ! problem=$(local/compose.sh config --quiet 2>&1); then
+    line "make up" "would stop: $problem"
+elif [ -n "$taken" ]; then
+    line "make up" "would stop: $taken"
+elif names_images; then
+    line "make up" "would use $(setting PYTHON_IMAGE python:3.13-slim) and $(setting RABBITMQ_IMAGE rabbitmq:4-management)"
+elif docker image inspect python:3.13-slim rabbitmq:4-management >/dev/null 2>&1 || [ "$hub" = yes ]; then
+    line "make up" "would use python:3.13-slim and rabbitmq:4-management"
+elif docker image inspect pipeline-local/python:3.13 pipeline-local/rabbitmq:4-management >/dev/null 2>&1; then
+    line "make up" "would use the stand-ins that are here, if Docker Hub does not answer: pipeline-local/*"
+else
+    line "make up" "would build stand-ins for the base images from Debian packages, if Docker Hub does not answer"
+    command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+fi
+if [ "${#missing[@]}" -eq 0 ]; then
+    line "make local" "would start"
+elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    line "missing" "${missing[*]}: make installs them when they are needed"
+else
+    line "missing" "${missing[*]}: sudo apt-get install ${missing[*]}"
+fi

@@ -1,0 +1,56 @@
+# What the scripts in this folder need to know about the machine and its settings. To be sourced, in the repository's root.
+# shellcheck shell=bash
+
+fail() {
+    echo "$1" >&2
+    exit 2
+}
+
+# setting NAME [DEFAULT]: the value from the environment, otherwise from .env; empty counts as not set.
+setting() {
+    local value=${!1:-}
+    if [ -z "$value" ] && [ -f .env ]; then
+        value=$(sed -n "s/^$1=//p" .env | tail -n 1 | tr -d "\"'\r")
+    fi
+    echo "${value:-${2:-}}"
+}
+
+# Whether a container engine answers and has Compose, of either generation.
+has_compose() {
+    docker version >/dev/null 2>&1 &&
+        { docker compose version >/dev/null 2>&1 || docker-compose version >/dev/null 2>&1; }
+}
+
+listens() {
+    (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# The ports of 127.0.0.1 that the stack publishes: lines of a variable and its port.
+ports() {
+    echo "AMQP_PORT $(setting AMQP_PORT 5672)"
+    echo "MANAGEMENT_PORT $(setting MANAGEMENT_PORT 15672)"
+    case $(setting OPTIONS),$(setting COMPOSE_FILE) in
+        *metrics*) echo "PROMETHEUS_PORT $(setting PROMETHEUS_PORT 9090)" ;;
+    esac
+}
+
+# Of those ports, the ones that something else than this stack has: one line each that says so, and what to do.
+taken_ports() {
+    local name port other ours suggested=
+    # shellcheck disable=SC2016  # a template
+    ours=" $(local/compose.sh ps -q 2>/dev/null | xargs -r docker inspect --format \
+        '{{range .NetworkSettings.Ports}}{{range .}}{{.HostPort}} {{end}}{{end}}' 2>/dev/null | tr '\n' ' ') "
+    ports | while read -r name port; do
+        if listens "$port" && [[ $ours != *" $port "* ]]; then
+            other=$((port + 1))
+            while listens "$other" || [[ $(ports)$suggested == *" $other"* ]]; do other=$((other + 1)); done
+            suggested+=" $other"
+            echo "Port $port is taken by another program. End that, or choose another port: $name=$other make up"
+        fi
+    done
+}
+
+# Whether somebody has named base images: whoever does knows where they are.
+names_images() {
+    [ -n "$(setting PYTHON_IMAGE)$(setting RABBITMQ_IMAGE)" ]
+}

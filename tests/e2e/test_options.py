@@ -1,0 +1,91 @@
+"""OPTIONS chooses the files of the stack, for every command that goes through local/compose.sh."""
+
+from __future__ import annotations
+
+from e2e.stack import copy_of_the_tree
+from harness import ROOT
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.engine
+
+Compose = Callable[..., subprocess.CompletedProcess[str]]
+SECRETS = {f"{name}_PASSWORD": "x" for name in ("RABBITMQ", "FEATURES", "MODEL", "METRIC")} | {"RABBITMQ_COOKIE": "x"}
+
+
+@pytest.fixture
+def compose(tmp_path: Path, generations: dict[str, list[str]]) -> Compose:
+    """Run local/compose.sh in a copy of the tree."""
+    copy_of_the_tree(tmp_path)
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST") if name in os.environ}
+
+    def compose(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command: list[str | Path] = [tmp_path / "local" / "compose.sh", *arguments]
+        return subprocess.run(command, env=inherited | environment, capture_output=True, text=True, check=False)
+
+    return compose
+
+
+@pytest.mark.parametrize(
+    ("options", "services"),
+    [
+        ("", set()),
+        ("metrics", {"prometheus"}),
+        ("cluster", {"rabbitmq2", "rabbitmq3"}),
+        ("cluster,metrics", {"rabbitmq2", "rabbitmq3", "prometheus"}),
+        ("metrics,accounts", {"prometheus"}),
+    ],
+)
+def test_options_add_up(compose: Compose, options: str, services: set[str]) -> None:
+    done = compose("config", "--services", OPTIONS=options, **SECRETS)
+    one = {"rabbitmq", "features", "model", "metric", "plot", "logs"}
+    assert set(done.stdout.split()) == one | services, done.stderr
+
+
+def test_an_override_is_kept_and_counts_last(compose: Compose, tmp_path: Path) -> None:
+    override = "services: {metric: {environment: {METRICS_PORT: 9876}}}\n"
+    (tmp_path / "docker-compose.override.yaml").write_text(override)
+    for options in "", "metrics":
+        assert "9876" in compose("config", OPTIONS=options).stdout
+
+
+def test_options_are_read_from_the_env_file(compose: Compose, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b'OPTIONS=accounts\r\nOPTIONS="metrics"\r\n')
+    assert "prometheus" in compose("config", "--services").stdout
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        ({"OPTIONS": "metric"}, "OPTIONS=metric: takes accounts, cluster and metrics, separated by commas\n"),
+        ({"OPTIONS": "../cluster"}, "OPTIONS=../cluster: takes accounts, cluster and metrics, separated by commas\n"),
+        (
+            {"OPTIONS": "cluster,accounts"},
+            "OPTIONS=cluster,accounts: accounts and cluster cannot be combined, since both set AMQP_URL\n",
+        ),
+        (
+            {"OPTIONS": "metrics", "COMPOSE_FILE": "docker-compose.yaml"},
+            "OPTIONS=metrics and COMPOSE_FILE=docker-compose.yaml are both set: remove COMPOSE_FILE, OPTIONS stands "
+            "for it\n",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_line(compose: Compose, environment: dict[str, str], line: str) -> None:
+    done = compose("config", **environment)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+
+
+def test_the_swarm_needs_compose_2(tmp_path: Path) -> None:
+    for name, script in {"docker": "exit 1", "docker-compose": "echo 1.29.2"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([ROOT / "local" / "swarm.sh"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "local/swarm.sh needs Compose v2 (docker compose); this machine has 1.29.2\n"

@@ -1,0 +1,111 @@
+"""The first minutes: a taken port, a Windows checkout, a folder of somebody else, and what `make doctor` shows."""
+
+from __future__ import annotations
+
+from e2e.stack import ORDINARY_USER, Stack, copy_of_the_tree, run
+from harness import ROOT, unavailable
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CONTAINER_USER = 10001
+
+
+@pytest.mark.engine
+def test_a_taken_port_is_named_before_anything_starts(new_stack: Any, generations: dict[str, list[str]]) -> None:
+    stack: Stack = new_stack(min(generations))
+    with socket.create_server(("127.0.0.1", stack.management_port)):
+        done = subprocess.run(
+            ["make", "up"], cwd=stack.folder, env=stack.environment, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 2
+    line, *others = done.stderr.splitlines()
+    assert re.fullmatch(
+        f"Port {stack.management_port} is taken by another program. "
+        r"End that, or choose another port: MANAGEMENT_PORT=\d+ make up",
+        line,
+    )
+    assert all(other.startswith("make:") for other in others)
+    assert not stack.left("container")
+    assert not stack.left("network")
+
+
+@pytest.mark.engine
+def test_a_folder_that_refuses_its_group_stops_nothing(base_images: dict[str, str], tmp_path: Path) -> None:
+    """NFS and CIFS may refuse it; here the step lacks the capability."""
+    (entrypoint,) = re.findall(r"entrypoint: (\[.*\])", (ROOT / "docker-compose.yaml").read_text())
+    shell, *arguments = json.loads(re.sub(r"\[sh, -c,", '["sh", "-c",', entrypoint))
+    image = base_images.get("RABBITMQ_IMAGE", "rabbitmq:4-management")
+    tmp_path.chmod(0o777)
+    if os.getuid() == 0:
+        os.chown(tmp_path, ORDINARY_USER, ORDINARY_USER)
+    step = ["docker", "run", "--rm", "--user=root", "--cap-drop=ALL", f"--volume={tmp_path}:/logs", "--network=none"]
+    said = run(*step, f"--entrypoint={shell}", image, *arguments)
+    assert "The permissions of logs/ stay as they are" in said
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A copy of the tree that belongs to an ordinary user, whose logs a container has written to."""
+    if os.getuid() != 0 or not Path("/usr/bin/python3").exists():
+        unavailable("only root can act as two users; and the system's Python is needed")
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
+    folder.chmod(0o755)
+    copy_of_the_tree(folder)
+    run("chown", "-R", f"{ORDINARY_USER}:{ORDINARY_USER}", folder)
+    for name in "metric_log.csv", "metric_state.sqlite3":
+        (folder / "logs" / name).write_text(name)
+        os.chown(folder / "logs" / name, CONTAINER_USER, CONTAINER_USER)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_make_local_after_make_up_says_what_to_run(home: Path) -> None:
+    person: dict[str, Any] = {"user": ORDINARY_USER, "group": ORDINARY_USER, "extra_groups": [], "cwd": home}
+    done = subprocess.run(["/usr/bin/python3", "-m", "local"], **person, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"make local: cannot write to {home}/logs/metric_")
+    (cure,) = re.findall(r"To make a copy that is yours: (.*)\n$", done.stderr)
+    run("sh", "-c", cure, **person)
+    check = "import pathlib, local.__main__; local.__main__.check_writable(pathlib.Path('logs'))"
+    assert run("/usr/bin/python3", "-c", check, **person) == ""
+    assert (home / "logs" / "metric_log.csv").read_text() == "metric_log.csv"
+
+
+def test_make_local_names_what_only_root_can_give(home: Path) -> None:
+    os.chown(home / "logs", 0, 0)
+    person: dict[str, Any] = {"user": ORDINARY_USER, "group": ORDINARY_USER, "extra_groups": [], "cwd": home}
+    done = subprocess.run(["/usr/bin/python3", "-m", "local"], **person, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"Run: sudo chown -R {ORDINARY_USER} {home}/logs" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_windows_checkout_keeps_the_line_ends_of_scripts(tmp_path: Path) -> None:
+    run("git", "clone", "--quiet", "--config", "core.autocrlf=true", ROOT, tmp_path / "clone")
+    scripts = [*(tmp_path / "clone").glob("local/*.sh"), tmp_path / "clone/.ci/run", tmp_path / "clone/Makefile"]
+    assert len(scripts) > 5
+    assert [script.name for script in scripts if b"\r" in script.read_bytes()] == []
+
+
+@pytest.mark.parametrize("engine", ["as it is", "none"])
+def test_the_doctor_needs_one_screen_and_changes_nothing(tmp_path: Path, engine: str) -> None:
+    copy_of_the_tree(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    environment = os.environ | ({"DOCKER_HOST": "unix:///nonexistent"} if engine == "none" else {})
+    said = run("make", "doctor", cwd=tmp_path, env=environment)
+    assert len(said.splitlines()) <= 24
+    assert re.search(r"^make up +would ", said, re.MULTILINE)
+    if engine == "none":
+        assert "would stop: no container engine with Compose" in said
+    assert sorted(tmp_path.rglob("*")) == before
