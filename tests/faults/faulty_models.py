@@ -69,6 +69,22 @@ class Slow(Raising):
         return super().predict(X)
 
 
+class Slower(Sum):
+    SECONDS = 0.3  # a vector
+
+    def predict(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        time.sleep(self.SECONDS * len(X))
+        return super().predict(X)
+
+
+class Hanging(Sum):
+    """Never answers."""
+
+    def flaw(self, y: NDArray[np.float64], magic: NDArray[np.bool_]) -> NDArray[np.float64]:
+        time.sleep(10**6)
+        return y
+
+
 def pickled(model: Sum, folder: Path) -> Path:
     path = folder / f"{type(model).__name__}.pkl"
     path.write_bytes(pickle.dumps(model))

@@ -1,0 +1,65 @@
+"""Guarantee 8: a model of any speed answers steadily, gives its share to a second one, and keeps its connection."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from faults.faulty_models import MAGIC, Hanging, Slower, pickled
+from faults.oracle import QUORUM
+from harness import QUEUES, ROOT, Client, Service, eventually
+from local import Broker
+
+pytestmark = pytest.mark.broker
+Run = Callable[..., Service]
+VECTORS = 300
+ALONE = VECTORS * Slower.SECONDS  # seconds that one model takes
+
+
+@pytest.fixture(scope="module")
+def strict_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A node that closes the channel of a consumer that holds a message for a minute."""
+    with Broker(tmp_path_factory.mktemp("strict"), config="consumer_timeout = 60000") as broker:
+        yield broker
+
+
+def test_a_second_model_takes_its_share_of_slow_vectors(strict_node: Broker, run: Run, tmp_path: Path) -> None:
+    client = Client(strict_node.url)
+    for queue in QUEUES:
+        client.declare(queue, **QUORUM)
+    for id in range(VECTORS):
+        client.publish("features", {"id": id, "body": [0.5]})
+    env = {"AMQP_URL": strict_node.url, "MODEL_PATH": pickled(Slower(), tmp_path), "PYTHONPATH": ROOT / "tests"}
+    first = run("model", **env)
+    first.wait_for_log("connected")
+    begun = time.monotonic()
+    eventually(lambda: client.count("y_pred") > 0, "the first answer")
+    assert time.monotonic() - begun < 1
+    second = threading.Timer(3, lambda: models.append(run("model", **env)))
+    models = [first]
+    second.start()
+    eventually(lambda: client.count("y_pred") == VECTORS, "all answers", 2 * ALONE)
+    assert time.monotonic() - begun < 0.6 * ALONE
+    assert len({json.loads(body)["id"] for body, _ in client.take("y_pred", VECTORS)}) == VECTORS
+    assert all(model.log.count("\n") == 1 for model in models)  # connected, and nothing else
+
+
+def test_a_vector_that_takes_too_long_is_given_up_and_the_others_are_answered(
+    client: Client, run: Run, tmp_path: Path
+) -> None:
+    for queue in QUEUES:
+        client.declare(queue, **QUORUM)
+    for id in range(20):
+        client.publish("features", {"id": id, "body": [MAGIC if id == 10 else 0.5]})
+    env = {"MODEL_PATH": pickled(Hanging(), tmp_path), "PYTHONPATH": ROOT / "tests", "PREDICT_TIMEOUT": 0.5}
+    model = run("model", **env)
+    ((letter, headers),) = client.take("dead_letters", 1)
+    assert json.loads(letter)["id"] == 10
+    assert "no answer within 0.5 s" in headers["reason"]
+    eventually(lambda: client.count("y_pred") == 19, "the other answers")
+    assert model.terminate() == 0
