@@ -358,7 +358,8 @@ class MetricLog:
                 known, self.written = known - len(line(*row)), seq - 1
                 if known <= size:
                     break
-        beyond = os.pread(self.csv, TAIL, max(known, size - TAIL))
+        start = max(known, size - TAIL)
+        beyond = os.pread(self.csv, size - start, start)
         due = self.rows_due()
         if size - known <= TAIL and b"".join(due.values()).startswith(beyond):
             os.ftruncate(self.csv, known)  # what is not known to be on the disk is written again

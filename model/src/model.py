@@ -309,7 +309,7 @@ def answer(regressor: Regressor, bodies: list[bytes]) -> list[Prediction | Rejec
         if isinstance(vector, str):
             answers.append(Rejection(vector))
         elif isinstance(y := next(predictions), str):
-            answers.append(Rejection(y))
+            answers.append(Rejection(y.encode(errors="replace").decode()))  # a model may raise any text
         else:
             answers.append(Prediction(encode(vector.id, y)))
     return answers

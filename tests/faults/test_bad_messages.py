@@ -31,14 +31,14 @@ REASONS = {  # what a person must find in the reason
     "id null": "null.*id",
     "id boolean": "bool.*id",
     "id string": "str.*id",
-    "id NaN": "malformed|invalid",
+    "id NaN": "NaN is not JSON",
     "id 1e400": "range.*id",
     "missing body": "missing.*body",
     "body null": "null.*body",
     "body string": "str.*body",
     "body object": "object.*body",
     "body a list": "array.*body",
-    "body NaN": "malformed|invalid",
+    "body NaN": "NaN is not JSON",
     "duplicate key": "twice",
     "trailing bytes": "trailing|malformed",
     "invalid UTF-8": "utf-8|decode|invalid",
@@ -119,7 +119,9 @@ def test_a_vector_that_the_model_cannot_take_is_refused_alone(
 
 
 def test_the_second_of_two_halves_that_differ_is_refused(client: Client, run: Run, tmp_path: Path) -> None:
-    """Whether the first still waits or is a row already; a repeat, in whatever form, is dropped."""
+    """Whether the first still waits or is a row already; a repeat, in whatever form, is dropped, and so is a second prediction: a model
+    may answer differently in another batch.
+    """
     metric = run("metric")
     metric.wait_for_log("connected")
     client.publish("y_true", b'{"id":1,"body":5}')
@@ -130,10 +132,9 @@ def test_the_second_of_two_halves_that_differ_is_refused(client: Client, run: Ru
     client.publish("y_pred", b'{"id":1,"body":8}')
     client.publish("y_true", b'{"id":1,"body":5}')
     client.publish("y_true", b'{"id":1,"body":9}')
-    letters = dict(client.take("dead_letters", 3))
+    letters = dict(client.take("dead_letters", 2))
     assert {body: headers["queue"] for body, headers in letters.items()} == {
         b'{"id":1,"body":6}': "y_true",
-        b'{"id":1,"body":8}': "y_pred",
         b'{"id":1,"body":9}': "y_true",
     }
     assert metric.terminate() == 0

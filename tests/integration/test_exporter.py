@@ -83,7 +83,10 @@ def test_a_port_that_is_taken_ends_the_service_with_a_line(run: Run, client: Cli
     with socket.create_server(("0.0.0.0", 0)) as taken:
         metric = run("metric", METRICS_PORT=taken.getsockname()[1])
         assert metric.wait() == 2
-        assert metric.log == f"metric: METRICS_PORT={taken.getsockname()[1]}: Address already in use\n"
+        assert (
+            metric.log
+            == f"metric: METRICS_PORT={taken.getsockname()[1]}, METRICS_HOST='127.0.0.1': Address already in use\n"
+        )
 
 
 def test_it_listens_only_where_it_is_told_to(client: Client, run: Run) -> None:

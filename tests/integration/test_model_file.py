@@ -45,6 +45,6 @@ def test_a_new_model_takes_effect_and_a_bad_one_does_not(
     model.wait_for_log("took the new model")
     assert ask() == 7
     path.unlink()
-    model.wait_for_log("No such file")
+    model.wait_for_log("there is no such file")
     assert ask() == 7
     assert model.terminate() == 0

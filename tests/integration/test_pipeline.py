@@ -91,7 +91,7 @@ def test_training_again_gives_the_same_predictions(tmp_path: Path) -> None:
     again = tmp_path / "again.pkl"
     done = subprocess.run(
         [sys.executable, "-W", "error", ROOT / "model/src/train.py"],
-        env={"MODEL_PATH": str(again)},
+        env={"MODEL_PATH": str(again), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,
