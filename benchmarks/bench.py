@@ -55,7 +55,8 @@ class Process:
         with self.log.open("wb") as log:
             self.popen = subprocess.Popen(
                 [sys.executable, *map(str, command)],
-                env={"TMPDIR": str(folder), "PATH": os.environ["PATH"]} | {k: str(v) for k, v in env.items()},
+                env={"TMPDIR": str(folder), "PATH": os.environ["PATH"], "PYTHONPATH": str(HERE.parent)}
+                | {k: str(v) for k, v in env.items()},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -208,12 +209,12 @@ def write_rows(csv: Path, rows: int, end: bytes = b"") -> None:
 
 def write_state(folder: Path, queues: tuple[str, ...], first: float, count: int) -> None:
     """Let metric itself log these halves."""
-    log = metric.Log(folder)
+    log = metric.MetricLog(folder)
     message = b'{"id": 1699541234.567123, "body": 152.13348416289594}'
     for start in range(0, count, 10_000):
         ids = [first + i for i in range(start, start + 10_000)]
-        log.add((queue, metric.Half(id=id, body=150.0), message) for id in ids for queue in queues)
-    log.db.close()
+        log.add([metric.Half(queue, id, 150.0, message) for id in ids for queue in queues])
+    log.close()
 
 
 def machine(bench: Bench, folder: Path) -> str:

@@ -3,9 +3,12 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "model" / "src"))
-import model
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "model" / "src")]
+
+import model  # noqa: E402
+from pipeline import broker, settings  # noqa: E402
 
 if __name__ == "__main__":
-    model.PREFETCH = 1
-    model.main()
+    broker.LARGEST_BATCH = 1
+    settings.run("model", model.ModelSettings, model.main)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from pipeline.settings import run
 
-import encodings.idna  # noqa: F401, which another user may not be able to import
+import concurrent.futures.thread  # noqa: F401, which another user may not be able to import
+import encodings.idna  # noqa: F401
 import importlib
 import os
 import signal

@@ -119,8 +119,9 @@ def test_a_vector_that_the_model_cannot_take_is_refused_alone(
 
 
 def test_the_second_of_two_halves_that_differ_is_refused(client: Client, run: Run, tmp_path: Path) -> None:
-    """Whether the first still waits or is a row already; a repeat, in whatever form, is dropped, and so is a second prediction: a model
-    may answer differently in another batch.
+    """Whether the first still waits or is a row already; a repeat, in whatever form, is dropped.
+
+    So is a second prediction, since a model may answer differently in another batch.
     """
     metric = run("metric")
     metric.wait_for_log("connected")
