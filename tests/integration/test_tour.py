@@ -1,0 +1,75 @@
+"""The tour in docs/ goes as it says: its commands are run in order, and print what it prints."""
+
+from __future__ import annotations
+
+from e2e.stack import copy_of_the_tree
+from harness import ROOT, eventually, rows, unavailable
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.broker
+SECTIONS = re.split(r"^## ", (ROOT / "docs/tour.md").read_text(), flags=re.MULTILINE)
+LOCAL = "make local"
+
+
+def blocks(section: str, language: str) -> str:
+    return "".join(re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL))
+
+
+def test_the_tour(tmp_path: Path) -> None:
+    if not shutil.which("fuser"):
+        unavailable("no fuser here: install psmisc")
+    copy_of_the_tree(tmp_path)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
+    said, environment = tmp_path / "said", {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ}
+    environment |= {"PYTHONPATH": f"{tmp_path}:{':'.join(sys.path)}"}
+
+    def shell(text: str) -> str:
+        text = text.replace("localhost:5672", address())
+        done = subprocess.run(
+            ["bash", "-eu"],
+            input=text,
+            cwd=tmp_path,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=120,
+            check=False,
+        )
+        assert not done.stderr, f"{text}\n{done.stderr}\n{said.read_text()}"
+        return done.stdout
+
+    def address() -> str:
+        found = re.search(r"\| broker +amqp://guest:guest@(\S+)/%2F", said.read_text() if said.exists() else "")
+        return found[1] if found else "localhost:5672"
+
+    (set_up,) = (section for section in SECTIONS if LOCAL in blocks(section, "sh"))
+    *before, start = blocks(set_up, "sh").strip().split("\n")
+    assert LOCAL in start
+    shell("\n".join(before))
+    with said.open("w") as output:
+        start = start.replace(LOCAL, f"exec {sys.executable} -m local")
+        local = subprocess.Popen(["bash", "-c", start], cwd=tmp_path, env=environment, stdout=output, stderr=output)
+    try:
+        eventually(lambda: rows(tmp_path / "tour"), "the first row", 60)
+        exercises = [section for section in SECTIONS if re.match(r"\d\. ", section)]
+        assert len(exercises) == 5
+        for exercise in exercises:
+            printed = shell(blocks(exercise, "sh"))
+            pattern = re.escape(blocks(exercise, "text")).replace("…", r"\S+")
+            assert re.fullmatch(pattern, printed), f"{exercise.splitlines()[0]}:\n{printed}\n{said.read_text()}"
+        eventually(lambda: "took the new model in tour/model.pkl" in said.read_text())
+    finally:
+        local.send_signal(signal.SIGINT)
+        assert local.wait(30) == 0
+    assert "Traceback" not in said.read_text()
