@@ -1,44 +1,151 @@
-"""The programs in the README do what it says, as they stand there."""
+"""The programs in docs/ do what the text next to them says, as they stand there."""
 
-from harness import ROOT, Client, Service, eventually, rows
+from __future__ import annotations
+
+from harness import ROOT, Client, Run, eventually, rows
 from local import Broker
 
 import json
+import os
 import re
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.broker
-SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+ADDRESS = "amqp://guest:guest@localhost:5672/%2F"
 
 
-def execute(containing: str, node: Broker) -> dict[str, Any]:
-    (snippet,) = (text for text in SNIPPETS if containing in text)
-    assert "amqp://guest:guest@localhost:5672/%2F" in snippet
-    names: dict[str, Any] = {}
-    exec(snippet.replace("amqp://guest:guest@localhost:5672/%2F", node.url), names)
-    return names
+def snippet(page: str, containing: str, language: str = "python") -> str:
+    """The one block of a page that contains a text."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+    (block,) = (block for block in blocks if containing in block)
+    return block
 
 
-def test_a_producer_of_ones_own(client: Client, run: Callable[..., Service], node: Broker, tmp_path: Path) -> None:
+def execute(program: str, folder: Path) -> str:
+    """Run a program in a folder, and return what it prints."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows_if(logs: Path, n: int) -> list[tuple[float, float, float, float]] | None:
+    """The rows of the log, if there are n."""
+    return found if len(found := rows(logs)) == n else None
+
+
+@pytest.mark.broker
+def test_a_producer_whose_label_comes_an_hour_later(client: Client, run: Run, node: Broker, tmp_path: Path) -> None:
     for name in ("model", "metric"):
         run(name).wait_for_log("connected")
-    names = execute('"y_true"', node)
+    program = snippet("own-data.md", '"y_true"').replace(ADDRESS, node.url)
+    now, an_hour_later = program.split("# an hour or a day later, when the label is known:\n")
+    names: dict[str, float] = {}
+    exec(now, names)
+    client.connection.close()
+    node.ctl("close_all_connections", "an hour without a heartbeat")
+    exec(an_hour_later, names)
     ((id, y_true, y_pred, _),) = eventually(lambda: rows(tmp_path / "logs"))
     assert (id, y_true) == (names["sample"], 151.0)
     assert 25 < y_pred < 346  # the range of the labels
 
 
-def test_dead_letters_are_put_back(client: Client, run: Callable[..., Service], node: Broker, tmp_path: Path) -> None:
+@pytest.mark.broker
+def test_dead_letters_are_put_back_and_hopeless_ones_stay(
+    client: Client, run: Run, node: Broker, tmp_path: Path
+) -> None:
     first = run("metric", PENDING_TTL=0.01)  # too short a time for any label
     first.wait_for_log("connected")
     for i in range(3):
         client.publish("y_pred", {"id": i, "body": i})
-    eventually(lambda: client.count("dead_letters") == 3)
+    client.publish("y_pred", {"id": 3, "body": "high"})
+    eventually(lambda: client.count("dead_letters") == 4)
     assert first.terminate() == 0
-    execute('"dead_letters"', node)
+    execute(snippet("troubleshooting.md", '"dead_letters"').replace(ADDRESS, node.url), tmp_path)
+    assert sorted(json.loads(body)["id"] for body, _ in client.take("y_pred", 3)) == [0, 1, 2]
+    ((hopeless, _),) = client.take("dead_letters", 1)
+    assert json.loads(hopeless)["id"] == 3
     assert client.count("dead_letters") == 0
-    assert [json.loads(body)["id"] for body, _ in client.take("y_pred", 3)] == [0, 1, 2]
+
+
+def patients(folder: Path) -> pd.DataFrame:
+    """mine/patients.csv as the pages take it: a name, a text column and a label, all rows different."""
+    (folder / "mine").mkdir()
+    n = 40
+    table = pd.DataFrame(
+        {
+            "patient": [f"P{i}" for i in range(n)],
+            "sex": ["F", "M"] * (n // 2),
+            "ward": ["north", "south", "east", "west"] * (n // 4),
+            "progression": [100.0 + i for i in range(n)],
+        }
+    )
+    table.to_csv(folder / "mine/patients.csv", index=False)
+    return table
+
+
+def test_text_columns_are_encoded(tmp_path: Path) -> None:
+    table = patients(tmp_path)
+    execute(snippet("own-data.md", "get_dummies"), tmp_path)
+    encoded = pd.read_csv(tmp_path / "mine/encoded.csv")
+    assert encoded.columns[-1] == "progression"
+    assert encoded["progression"].tolist() == table["progression"].tolist()
+    assert encoded["sex"].tolist() == [0, 1] * 20
+    assert encoded.drop(columns="patient").dtypes.map(lambda dtype: dtype.kind).isin(list("if")).all()
+
+
+@pytest.mark.broker
+def test_a_row_of_the_log_leads_back_to_the_patient(client: Client, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "mine/patients.csv"
+    table = patients(tmp_path)
+    table.insert(3, "age", 50.0)  # a feature
+    table.to_csv(path, index=False)
+    run("metric").wait_for_log("connected")
+    assert run("features", DATASET=path, DROP_COLUMNS="patient,sex,ward", INTERVAL=0, COUNT=5).wait() == 0
+    for body, _ in client.take("features", 5):
+        client.publish("y_pred", {"id": json.loads(body)["id"], "body": 0})
+    labels = {id: y_true for id, y_true, *_ in eventually(lambda: rows_if(tmp_path / "logs", 5))}
+    printed = execute(snippet("own-data.md", "row_of"), tmp_path).splitlines()
+    assert len(printed) == 5
+    for text in printed:
+        id, _, row = text.partition(" ")
+        assert f"'progression': {labels[float(id)]}" in row
+        assert f"'patient': 'P{labels[float(id)] - 100:.0f}'" in row
+
+
+def test_a_table_with_text_is_rejected_as_the_page_shows(tmp_path: Path) -> None:
+    """The message in own-data.md, its lines joined."""
+    shown = " ".join(
+        re.findall(r"features: DATASET=.*?DROP_COLUMNS='sex'", (ROOT / "docs/own-data.md").read_text(), re.S)[0].split()
+    )
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/patients.csv").write_text("sex,age,progression\nF,50,100\nM,60,200\n")
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATASET": "mine/patients.csv"}
+    command = [sys.executable, str(ROOT / "features/src/features.py")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (2, shown)
+
+
+@pytest.mark.broker
+def test_the_wine_example_is_trained_and_streamed(client: Client, run: Run, tmp_path: Path) -> None:
+    program = snippet("own-data.md", "load_wine", "sh").replace(".venv/bin/python", sys.executable)
+    train = f"{sys.executable} {ROOT}/model/src/train.py"
+    program = program.replace("make .venv/ready", "true").replace("make train", train)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-eu"], input=program, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fitting alcohol on 133 of 178 rows of 12 features, from mine/wine.csv" in done.stdout
+    mine = {"DATASET": tmp_path / "mine/wine.csv", "TARGET": "alcohol", "MODEL_PATH": tmp_path / "mine/wine.pkl"}
+    run("model", **mine).wait_for_log("connected")
+    run("metric").wait_for_log("connected")
+    assert run("features", INTERVAL=0, COUNT=100, **mine).wait() == 0
+    logged = eventually(lambda: rows_if(tmp_path / "logs", 100))
+    assert all(11 < y_true < 15 for _, y_true, _, _ in logged)
+    assert sum(error for *_, error in logged) / 100 < 1
