@@ -141,3 +141,17 @@ def test_every_figure_on_scaling_is_one_that_was_measured() -> None:
     assert [models for models, _ in measured] == ["1", "2", "4"]
     operations = (ROOT / "docs/operations.md").read_text()
     assert re.findall(r"^\| (\d) \| ([\d,]+) \|$", operations, re.MULTILINE) == measured
+
+
+def test_every_log_line_that_is_explained_is_one_of_the_code() -> None:
+    sources = [*ROOT.glob("pipeline/*.py"), *ROOT.glob("*/src/*.py"), ROOT / "local/machine.sh"]
+    text = re.sub(r'"\s+f?"', "", "".join(path.read_text() for path in sources))  # strings in several parts
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    table = page[page.index("## Log lines") : page.index("## Symptoms")]
+    lines = [
+        line for cell in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for line in re.findall(r"`(.+?)`", cell)
+    ]
+    assert len(lines) > 20
+    for line in lines:
+        parts = [part for part in line.split("…") if len(part) > 3]
+        assert all(part in text for part in parts), line
