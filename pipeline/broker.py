@@ -57,7 +57,7 @@ KINDS: list[tuple[dict[str, Any] | None, str]] = [  # that lose nothing by thems
     (QUORUM, "what a policy makes the broker drop is lost, where a new queue would put it among the dead letters"),
     (None, "what a policy makes the broker drop is lost; a new queue would be a quorum queue with dead letters"),
 ]
-URL = r"amqps?://([^\s/?#@,'\"]*@)?([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[^\s/?#@,]*)?(\?[^\s#@,]*)?"
+URL = r"amqps?://([^\s/?#@,'\"\[\]]*@)?([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[^\s/?#@,]*)?(\?[^\s#@,]*)?"
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +152,8 @@ async def stay_connected(service: str, settings: BrokerSettings, queues: Iterabl
     UnusableError where the broker rejects user, password or virtual host.
     """
     alive, state = Alive(service), State()
-    for url in itertools.cycle(settings.amqp_url.split(",")):
-        broker = Broker(service, settings, url, alive, state)
+    for parameters in itertools.cycle([_read_url(url) for url in settings.amqp_url.split(",")]):
+        broker = Broker(service, settings, parameters, alive, state)
         try:
             await broker.run(queues, serve)
             return
@@ -171,11 +171,10 @@ M = TypeVar("M", bound=Message)
 class Broker:
     """One connection to RabbitMQ, with one channel for messages."""
 
-    def __init__(self, service: str, settings: BrokerSettings, url: str, alive: Alive, state: State) -> None:
-        try:
-            self.parameters = pika.URLParameters(url)
-        except (ValueError, TypeError):  # pika's text may hold a part of the URL, and so of the password
-            raise UnusableError("AMQP_URL: a port or an option in it is not one that pika takes") from None
+    def __init__(
+        self, service: str, settings: BrokerSettings, parameters: pika.URLParameters, alive: Alive, state: State
+    ) -> None:
+        self.parameters = parameters
         self.parameters.client_properties = {"connection_name": service}
         self.parameters.socket_timeout = 5  # seconds for TCP
         self.parameters.heartbeat = 10  # seconds: a half-open connection is noticed within 25
@@ -456,6 +455,14 @@ class Answer(asyncio.Future[Any]):
 def prefetch_for(batch_size: float) -> int:
     """How many messages to hold for batches of a size; below 1, one message takes longer than a batch should."""
     return 2 if batch_size < 1 else 16 if batch_size <= 8 else 128 if batch_size <= 64 else 1000
+
+
+def _read_url(url: str) -> pika.URLParameters:
+    """Raises UnusableError."""
+    try:
+        return pika.URLParameters(url)
+    except (ValueError, TypeError, SyntaxError, OSError):  # pika's text may hold a part of the password
+        raise UnusableError("AMQP_URL: a port or an option in it is not one that pika takes") from None
 
 
 def in_parts(messages: Iterable[M]) -> Iterator[list[M]]:

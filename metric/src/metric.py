@@ -71,9 +71,9 @@ class MetricSettings(BrokerSettings):
     """The environment variables of this service."""
 
     logs_dir: str = "logs"
-    pending_ttl: Annotated[float, Meta(gt=0, le=1e9, description="seconds above 0, such as 604800 for a week")] = (
-        604800.0
-    )
+    pending_ttl: Annotated[
+        float, Meta(gt=0, le=1e9, description="seconds above 0, 1e9 at most, such as 604800 for a week")
+    ] = 604800.0
     metrics_port: Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")] | None = None
     metrics_host: str = "127.0.0.1"  # the address on which the figures for Prometheus are served
 

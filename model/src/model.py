@@ -48,7 +48,7 @@ class ModelSettings(BrokerSettings, DataSettings):
     model_sha256: (
         Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$", description="a SHA-256, 64 hexadecimal digits")] | None
     ) = None
-    predict_timeout: Annotated[float, Meta(gt=0, le=1e6, description="seconds above 0, such as 60")] = 60.0
+    predict_timeout: Annotated[float, Meta(gt=0, le=1e6, description="seconds above 0, 1e6 at most, such as 60")] = 60.0
 
 
 class Loaded(msgspec.Struct, tag=True):
