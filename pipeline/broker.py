@@ -35,7 +35,7 @@ RETRY = 1.0  # seconds until the next try of what the broker did not take
 TICK = 0.5  # seconds between two signs of life
 OPENING = 15.0  # seconds for a connection to open
 PATIENCE = 15.0  # seconds without a confirm that is due, after which the connection is given up
-IDLE = 15.0  # seconds without a message, after which a consumer looks whether it is still one
+RENEWAL = 40.0  # seconds without a message from a queue, after which a consumer begins a new connection, to be sure
 BATCH_SECONDS = 0.5  # that a batch should take at most
 BATCH_BYTES = 2**24  # that a batch, or what is being published, should have at most; pika is slow with larger buffers
 HELD_BYTES = 2**28  # unacknowledged, at which the connection is given up to begin again with fewer messages
@@ -91,6 +91,10 @@ class Message(Protocol):
     def body(self) -> bytes: ...
 
 
+class RenewalError(ConnectionLostError):
+    """The connection is well, as far as one can see, and given up for a new one."""
+
+
 class Outgoing(NamedTuple):
     """A message to publish. `properties`: those of AMQP, persistent unless another is given."""
 
@@ -107,6 +111,7 @@ class Consumer:
     prefetch: int
     outstanding: int = 0
     tag: str = ""
+    heard: float = field(default_factory=time.monotonic)  # when the last message came
 
 
 class Delivery(NamedTuple):
@@ -157,6 +162,8 @@ async def stay_connected(service: str, settings: BrokerSettings, queues: Iterabl
         try:
             await broker.run(queues, serve)
             return
+        except RenewalError:
+            continue
         except ConnectionLostError as error:
             if not state.outage:
                 log.warning("no connection to %s: %s; trying again every second", broker.address, error)
@@ -360,8 +367,7 @@ class Broker:
         """
         consumers = [self._consume(queue, prefetch_for(min(self.state.batch_size, 1))) for queue in queues]
         while True:
-            while not self.arrived:
-                await self._wait_for_arrival(queues)
+            await self._wait_for_arrival(min(consumer.heard for consumer in consumers) + RENEWAL)
             consumers = [await self._fit(consumer) for consumer in consumers]
             size = max(1, int(self.state.batch_size))
             batch = next(in_parts(itertools.islice(self.arrived, size)))
@@ -402,19 +408,25 @@ class Broker:
         await cancelled
         return self._consume(consumer.queue, wanted)
 
-    async def _wait_for_arrival(self, queues: Iterable[str]) -> None:
-        self.arrival.clear()
+    async def _wait_for_arrival(self, until: float) -> None:
+        """Return when something has arrived; begin a new connection at a time by which nothing has.
+
+        RabbitMQ 3.10 does not tell a consumer that its queue was deleted and declared again at once: what is published
+        to that waits for a consumer that gets nothing.
+        """
         try:
-            async with asyncio.timeout(IDLE):
-                await self.arrival.wait()
-        except TimeoutError:  # RabbitMQ 3.10 does not tell when a queue was deleted and declared again at once
-            for queue in queues:
-                if await self.waiting(queue) and not self.arrived:
-                    self._lose(f"messages wait in {queue} and do not come")
+            async with asyncio.timeout_at(until):
+                while not self.arrived:
+                    self.arrival.clear()
+                    await self.arrival.wait()
+        except TimeoutError:
+            self._lose(RenewalError())
+            await asyncio.Future()  # for ever: `run` ends this
 
     def _on_message(self, consumer: Consumer, _: object, method: Any, properties: Any, body: bytes) -> None:
         self.arrived.append(Delivery(consumer.queue, body, method.delivery_tag, properties.app_id or "", consumer))
         consumer.outstanding += 1
+        consumer.heard = time.monotonic()
         self.arrival.set()
         self.worked = True
         self.held += len(body)
@@ -480,6 +492,8 @@ def in_parts(messages: Iterable[M]) -> Iterator[list[M]]:
 
 def _why(error: Any, address: str) -> Exception:
     """What ended the connection, out of the three wrappings in which pika tells it."""
+    if isinstance(error, RenewalError):
+        return error
     causes: list[Any] = [error]
     while causes:
         error = causes[-1]

@@ -356,12 +356,12 @@ def test_a_csv_that_somebody_sorted_repeats_no_row(logs: Path, order: str, runni
 @pytest.mark.parametrize(
     "take_away",
     [
-        lambda logs: (logs / "metric_state.sqlite3").unlink(),
-        lambda logs: (logs / "metric_state.sqlite3-wal").unlink(),
+        lambda logs: [path.unlink() for path in logs.glob("metric_state.sqlite3")],
+        lambda logs: [path.unlink() for path in logs.glob("metric_state.sqlite3-wal")],
         lambda logs: [path.unlink() for path in logs.glob("metric_state.sqlite3*")],
         lambda logs: shutil.copy(logs / "metric_state.sqlite3", logs / "x").replace(logs / "metric_state.sqlite3"),
-        lambda logs: logs.rename(logs.with_name("old")) and logs.mkdir(),
-        lambda logs: shutil.rmtree(logs) or logs.mkdir(),
+        lambda logs: [step(logs) for step in (lambda path: path.rename(path.with_name("old")), os.mkdir)],
+        lambda logs: [step(logs) for step in (shutil.rmtree, os.mkdir)],
     ],
     ids=["deleted", "wal deleted", "all deleted", "replaced by a copy", "folder replaced", "folder deleted"],
 )
