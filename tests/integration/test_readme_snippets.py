@@ -1,4 +1,4 @@
-"""The programs in the README do what it says, as they stand there."""
+"""The programs in the README and in docs/ do what is said there, as they stand there."""
 
 from harness import ROOT, Client, Service, eventually, rows
 from local import Broker
@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.broker
-SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+SNIPPETS = [text for page in PAGES for text in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
 
 
 def execute(containing: str, node: Broker) -> dict[str, Any]:
@@ -39,6 +40,8 @@ def test_dead_letters_are_put_back(client: Client, run: Callable[..., Service], 
         client.publish("y_pred", {"id": i, "body": i})
     eventually(lambda: client.count("dead_letters") == 3)
     assert first.terminate() == 0
+    hopeless = b"not a message, and without headers"
+    client.publish("dead_letters", hopeless)
     execute('"dead_letters"', node)
-    assert client.count("dead_letters") == 0
+    assert [body for body, _ in client.take("dead_letters", 1)] == [hopeless]
     assert [json.loads(body)["id"] for body, _ in client.take("y_pred", 3)] == [0, 1, 2]

@@ -7,10 +7,13 @@ import plot
 from harness import ROOT
 
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").glob("*.md"))
 SETTINGS: dict[str, dict[str, object]] = {
     name: {field.name.upper(): field.default for field in fields(kind)}
     for name, kind in {
@@ -53,9 +56,25 @@ def test_every_variable_can_be_set_in_the_env_file() -> None:
         assert f"${{{name}:-" in compose, name
 
 
-def test_every_path_that_it_names_exists() -> None:
-    for path in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / path).exists(), path
+def test_every_path_that_a_page_names_exists() -> None:
+    for page in PAGES:
+        for path in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / path).exists(), f"{page.name}: {path}"
+
+
+def test_the_readme_is_one_page() -> None:
+    assert README.count("\n") <= 150
+
+
+def test_the_command_from_an_id_to_its_row_works() -> None:
+    (command,) = re.findall(r"-c '\n(.*?)' 1795601396", (ROOT / "docs/own-data.md").read_text(), re.DOTALL)
+    arguments = [sys.executable, "-c", command, "1795601396.087202", "442"]
+    done = subprocess.run(
+        arguments, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+    )
+    row = int(done.stdout.split()[-1])
+    assert (row - 1) % 4 == 0
+    assert 1 <= row <= 442
 
 
 def test_every_figure_on_scaling_is_one_that_was_measured() -> None:
@@ -64,4 +83,4 @@ def test_every_figure_on_scaling_is_one_that_was_measured() -> None:
         r"^\| forest of 300 trees: (\d) process(?:es)? \| ([\d,]+) predictions/s", results, re.MULTILINE
     )
     assert [models for models, _ in measured] == ["1", "2", "4"]
-    assert re.findall(r"^\| (\d) \| ([\d,]+) \|$", README, re.MULTILINE) == measured
+    assert re.findall(r"^\| (\d) \| ([\d,]+) \|$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE) == measured
