@@ -35,7 +35,7 @@ RETRY = 1.0  # seconds until the next try of what the broker did not take
 TICK = 0.5  # seconds between two signs of life
 OPENING = 15.0  # seconds for a connection to open
 PATIENCE = 15.0  # seconds without a confirm that is due, after which the connection is given up
-IDLE = 15.0  # seconds without a message, after which a consumer looks whether it is still one
+RENEWAL = 40.0  # seconds without a message from a queue, after which a consumer begins a new connection, to be sure
 BATCH_SECONDS = 0.5  # that a batch should take at most
 BATCH_BYTES = 2**24  # that a batch, or what is being published, should have at most; pika is slow with larger buffers
 HELD_BYTES = 2**28  # unacknowledged, at which the connection is given up to begin again with fewer messages
@@ -57,7 +57,7 @@ KINDS: list[tuple[dict[str, Any] | None, str]] = [  # that lose nothing by thems
     (QUORUM, "what a policy makes the broker drop is lost, where a new queue would put it among the dead letters"),
     (None, "what a policy makes the broker drop is lost; a new queue would be a quorum queue with dead letters"),
 ]
-URL = r"amqps?://([^\s/?#@,'\"]*@)?([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[^\s/?#@,]*)?(\?[^\s#@,]*)?"
+URL = r"amqps?://([^\s/?#@,'\"\[\]]*@)?([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[^\s/?#@,]*)?(\?[^\s#@,]*)?"
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +91,10 @@ class Message(Protocol):
     def body(self) -> bytes: ...
 
 
+class RenewalError(ConnectionLostError):
+    """The connection is well, as far as one can see, and given up for a new one."""
+
+
 class Outgoing(NamedTuple):
     """A message to publish. `properties`: those of AMQP, persistent unless another is given."""
 
@@ -107,6 +111,7 @@ class Consumer:
     prefetch: int
     outstanding: int = 0
     tag: str = ""
+    heard: float = field(default_factory=time.monotonic)  # when the last message came
 
 
 class Delivery(NamedTuple):
@@ -152,11 +157,13 @@ async def stay_connected(service: str, settings: BrokerSettings, queues: Iterabl
     UnusableError where the broker rejects user, password or virtual host.
     """
     alive, state = Alive(service), State()
-    for url in itertools.cycle(settings.amqp_url.split(",")):
-        broker = Broker(service, settings, url, alive, state)
+    for parameters in itertools.cycle([_read_url(url) for url in settings.amqp_url.split(",")]):
+        broker = Broker(service, settings, parameters, alive, state)
         try:
             await broker.run(queues, serve)
             return
+        except RenewalError:
+            continue
         except ConnectionLostError as error:
             if not state.outage:
                 log.warning("no connection to %s: %s; trying again every second", broker.address, error)
@@ -171,11 +178,10 @@ M = TypeVar("M", bound=Message)
 class Broker:
     """One connection to RabbitMQ, with one channel for messages."""
 
-    def __init__(self, service: str, settings: BrokerSettings, url: str, alive: Alive, state: State) -> None:
-        try:
-            self.parameters = pika.URLParameters(url)
-        except (ValueError, TypeError):  # pika's text may hold a part of the URL, and so of the password
-            raise UnusableError("AMQP_URL: a port or an option in it is not one that pika takes") from None
+    def __init__(
+        self, service: str, settings: BrokerSettings, parameters: pika.URLParameters, alive: Alive, state: State
+    ) -> None:
+        self.parameters = parameters
         self.parameters.client_properties = {"connection_name": service}
         self.parameters.socket_timeout = 5  # seconds for TCP
         self.parameters.heartbeat = 10  # seconds: a half-open connection is noticed within 25
@@ -361,8 +367,7 @@ class Broker:
         """
         consumers = [self._consume(queue, prefetch_for(min(self.state.batch_size, 1))) for queue in queues]
         while True:
-            while not self.arrived:
-                await self._wait_for_arrival(queues)
+            await self._wait_for_arrival(min(consumer.heard for consumer in consumers) + RENEWAL)
             consumers = [await self._fit(consumer) for consumer in consumers]
             size = max(1, int(self.state.batch_size))
             batch = next(in_parts(itertools.islice(self.arrived, size)))
@@ -403,19 +408,25 @@ class Broker:
         await cancelled
         return self._consume(consumer.queue, wanted)
 
-    async def _wait_for_arrival(self, queues: Iterable[str]) -> None:
-        self.arrival.clear()
+    async def _wait_for_arrival(self, until: float) -> None:
+        """Return when something has arrived; begin a new connection at a time by which nothing has.
+
+        RabbitMQ 3.10 does not tell a consumer that its queue was deleted and declared again at once: what is published
+        to that waits for a consumer that gets nothing.
+        """
         try:
-            async with asyncio.timeout(IDLE):
-                await self.arrival.wait()
-        except TimeoutError:  # RabbitMQ 3.10 does not tell when a queue was deleted and declared again at once
-            for queue in queues:
-                if await self.waiting(queue) and not self.arrived:
-                    self._lose(f"messages wait in {queue} and do not come")
+            async with asyncio.timeout_at(until):
+                while not self.arrived:
+                    self.arrival.clear()
+                    await self.arrival.wait()
+        except TimeoutError:
+            self._lose(RenewalError())
+            await asyncio.Future()  # for ever: `run` ends this
 
     def _on_message(self, consumer: Consumer, _: object, method: Any, properties: Any, body: bytes) -> None:
         self.arrived.append(Delivery(consumer.queue, body, method.delivery_tag, properties.app_id or "", consumer))
         consumer.outstanding += 1
+        consumer.heard = time.monotonic()
         self.arrival.set()
         self.worked = True
         self.held += len(body)
@@ -458,6 +469,14 @@ def prefetch_for(batch_size: float) -> int:
     return 2 if batch_size < 1 else 16 if batch_size <= 8 else 128 if batch_size <= 64 else 1000
 
 
+def _read_url(url: str) -> pika.URLParameters:
+    """Raises UnusableError."""
+    try:
+        return pika.URLParameters(url)
+    except (ValueError, TypeError, SyntaxError, OSError):  # pika's text may hold a part of the password
+        raise UnusableError("AMQP_URL: a port or an option in it is not one that pika takes") from None
+
+
 def in_parts(messages: Iterable[M]) -> Iterator[list[M]]:
     """Lists of at most BATCH_BYTES each, or of one message that is larger."""
     part, size = list[M](), 0
@@ -473,6 +492,8 @@ def in_parts(messages: Iterable[M]) -> Iterator[list[M]]:
 
 def _why(error: Any, address: str) -> Exception:
     """What ended the connection, out of the three wrappings in which pika tells it."""
+    if isinstance(error, RenewalError):
+        return error
     causes: list[Any] = [error]
     while causes:
         error = causes[-1]

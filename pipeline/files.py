@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put the content in the place of a file in one step: a reader sees the old one or the new one, never a part.
+    """Replace the content of a file in one step: a reader sees the old one or the new one, never a part.
 
     It is on the disk when this returns. The unfinished file is `.<name>.new` in the same folder; a link of that name is
     removed, not followed. Raises OSError.

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # loading them takes a second
+    import numpy as np
     from numpy.typing import NDArray
 
 Vectors = Sequence[Sequence[float | None]]  # n of d features, None where one is missing
@@ -132,9 +133,13 @@ def _without_blanks(name: str) -> str:
 
 
 class Regressor:
-    """A fitted model that answers a vector of d features with one number. Raises BadModelError."""
+    """A fitted model that answers a vector of d features with one number. Raises BadModelError.
 
-    def __init__(self, path: str, sha256: str | None, data: DataSettings) -> None:
+    A classifier answers with the probability of the class `positive_class`. Without that, one of two numeric classes
+    answers with the expected label, which is the probability of class 1 where the classes are 0 and 1.
+    """
+
+    def __init__(self, path: str, sha256: str | None, data: DataSettings, positive_class: str = "") -> None:
         self.model, self.sha256 = load_model(path, sha256)
         kind = type(self.model).__name__
         if isinstance(self.model, type) or not callable(getattr(self.model, "predict", None)):
@@ -144,10 +149,27 @@ class Regressor:
             )
         self.n_features: int | None = getattr(self.model, "n_features_in_", None)
         self.names: Any = getattr(self.model, "feature_names_in_", None)  # where it was fitted on named columns
+        self.labels = self._class_labels(positive_class)
         if reason := self._try_out():
             raise BadModelError(f"MODEL_PATH={path!r}: this {kind} {reason}")
         if data.dataset:
             self._check_columns(data)
+
+    def _class_labels(self, positive_class: str) -> NDArray[np.float64] | None:
+        """The number that each class of a classifier counts as; None where the model is asked for its own answers."""
+        import numpy as np
+
+        classes: Any = getattr(self.model, "classes_", None)
+        usable = isinstance(classes, np.ndarray) and classes.ndim == 1 and hasattr(self.model, "predict_proba")
+        if positive_class:
+            if not usable:
+                raise BadModelError(f"POSITIVE_CLASS={positive_class!r}: the model gives no probabilities of classes")
+            positive = np.array([name in (positive_class, f"{positive_class}.0") for name in map(str, classes)])
+            if not positive.any():
+                names = listed([str(name) for name in classes])
+                raise BadModelError(f"POSITIVE_CLASS={positive_class!r}: takes one of the model's classes: {names}")
+            return positive.astype(float)
+        return classes.astype(float) if usable and len(classes) == 2 and classes.dtype.kind in "biuf" else None
 
     def _try_out(self) -> str | None:
         """Ask for one prediction, of zeros: the reason why the model can never answer, if there is one."""
@@ -155,8 +177,9 @@ class Regressor:
         from sklearn.exceptions import NotFittedError
         from sklearn.utils.validation import check_is_fitted
 
-        if np.asarray(getattr(self.model, "classes_", 0)).dtype.kind not in "biuf":
-            return f"answers {listed([str(name) for name in self.model.classes_])}, not numbers"
+        if self.labels is None and np.asarray(getattr(self.model, "classes_", 0)).dtype.kind not in "biuf":
+            names = listed([str(name) for name in self.model.classes_])
+            return f"answers {names}, not numbers: name the one whose probability to predict in POSITIVE_CLASS"
         try:
             if type(self.model).__module__.startswith("sklearn."):
                 check_is_fitted(self.model)
@@ -195,6 +218,8 @@ class Regressor:
             import pandas as pd
 
             X = pd.DataFrame(X, columns=self.names)
+        if self.labels is not None:
+            return np.asarray(self.model.predict_proba(X)) @ self.labels
         return np.asarray(self.model.predict(X))
 
     def predict(self, vectors: Vectors) -> list[float | str]:

@@ -94,5 +94,6 @@ async def _until_told_to_stop(main: Awaitable[None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     await asyncio.wait({task})
-    if not task.cancelled():
-        task.result()
+    if task.cancelled():
+        os._exit(0)  # what still runs in a thread, such as loading data, would be waited for
+    task.result()

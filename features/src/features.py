@@ -42,7 +42,7 @@ class FeaturesSettings(BrokerSettings, DataSettings):
     """The environment variables of this service."""
 
     interval: Annotated[
-        float, Meta(ge=0, le=1e9, description="seconds between samples, 0 or more, such as 10 or 0.5")
+        float, Meta(ge=0, le=1e9, description="seconds between samples, from 0 to 1e9, such as 10 or 0.5")
     ] = 10.0
     count: Annotated[int, Meta(ge=1, description="a whole number of samples, 1 or more")] | None = None
     seed: Annotated[int, Meta(ge=0, description="a whole number, 0 or more")] | None = None

@@ -53,8 +53,9 @@ SCHEMA = """
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         id REAL UNIQUE, queue TEXT, value REAL, since REAL, message BLOB);
     CREATE TABLE IF NOT EXISTS rows (seq INTEGER PRIMARY KEY, id REAL UNIQUE, y_true REAL, y_pred REAL);
-    CREATE TABLE IF NOT EXISTS csv (written INTEGER, size INTEGER, first INTEGER, clock REAL);
-    INSERT INTO csv SELECT 0, NULL, 0, 0 WHERE NOT EXISTS (SELECT * FROM csv);
+    CREATE TABLE IF NOT EXISTS csv (
+        written INTEGER, size INTEGER, first INTEGER NOT NULL DEFAULT 0, clock REAL NOT NULL DEFAULT 0);
+    INSERT INTO csv (written) SELECT 0 WHERE NOT EXISTS (SELECT * FROM csv);
 """
 UPGRADE = """
     ALTER TABLE csv ADD COLUMN size INTEGER;
@@ -71,9 +72,9 @@ class MetricSettings(BrokerSettings):
     """The environment variables of this service."""
 
     logs_dir: str = "logs"
-    pending_ttl: Annotated[float, Meta(gt=0, le=1e9, description="seconds above 0, such as 604800 for a week")] = (
-        604800.0
-    )
+    pending_ttl: Annotated[
+        float, Meta(gt=0, le=1e9, description="seconds above 0, 1e9 at most, such as 604800 for a week")
+    ] = 604800.0
     metrics_port: Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")] | None = None
     metrics_host: str = "127.0.0.1"  # the address on which the figures for Prometheus are served
 

@@ -48,7 +48,8 @@ class ModelSettings(BrokerSettings, DataSettings):
     model_sha256: (
         Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$", description="a SHA-256, 64 hexadecimal digits")] | None
     ) = None
-    predict_timeout: Annotated[float, Meta(gt=0, le=1e6, description="seconds above 0, such as 60")] = 60.0
+    positive_class: str = ""  # of a classifier: the class whose probability is predicted; empty: see Regressor
+    predict_timeout: Annotated[float, Meta(gt=0, le=1e6, description="seconds above 0, 1e6 at most, such as 60")] = 60.0
 
 
 class Loaded(msgspec.Struct, tag=True):
@@ -287,7 +288,7 @@ def answer_batches() -> None:
 
     try:
         settings = read(ModelSettings)
-        regressor = Regressor(settings.model_path, settings.model_sha256, settings)
+        regressor = Regressor(settings.model_path, settings.model_sha256, settings, settings.positive_class)
         send(Loaded(regressor.sha256))
         while size := requests.read(4):
             bodies = msgspec.msgpack.decode(requests.read(int.from_bytes(size, "big")), type=list[bytes])

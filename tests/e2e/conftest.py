@@ -61,7 +61,7 @@ def images() -> Iterator[None]:
     """Keep the images of all stacks until the last has ended: so each package is installed once."""
     yield
     if made := run("docker", "image", "ls", "--quiet", "--filter", "reference=stack[12]-*").split():
-        run("docker", "image", "rm", "--force", *made)
+        run("docker", "image", "rm", "--force", *set(made))  # stacks of the same services share an image
 
 
 @pytest.fixture(scope="module")

@@ -101,7 +101,7 @@ def test_a_refused_message_calls_for_a_person(stack: Stack, client: Client) -> N
         client.publish("y_true", body)
     (alert,) = eventually(lambda: alerts("firing"), "the alert", 60)
     assert alert["labels"] == {"alertname": "DeadLettersRising", "queue": "dead_letters"}
-    assert alert["annotations"]["summary"] == "2 messages were refused in the last 5 minutes"
+    assert alert["annotations"]["summary"] == "2 messages were rejected in the last 5 minutes"
 
 
 def test_every_rule_is_sound_and_says_what_to_do(stack: Stack) -> None:

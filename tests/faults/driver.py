@@ -5,7 +5,7 @@ fsync, commit, acknowledge, publish), KILL_AFTER (0: the step is
 not done any more, 1: it is the last thing done) and KILL_AT (n).
 CLOCK and STOPWATCH, if set, are files that hold how many seconds to add to the wall clock, and to the stopwatch
 (time.monotonic) as the service's own file sees it: pika and asyncio keep theirs.
-USER_ID, if set, is the user (and group) to be.
+SLOW_LOOKUP, if set, makes the lookup of a name take a minute; USER_ID, if set, is the user (and group) to be.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import encodings.idna  # noqa: F401
 import importlib
 import os
 import signal
+import socket
 import sqlite3
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ AFTER = os.environ.pop("KILL_AFTER", "0") == "1"
 CLOCK = os.environ.pop("CLOCK", "")
 STOPWATCH = os.environ.pop("STOPWATCH", "")
 USER_ID = int(os.environ.pop("USER_ID", "0"))
+SLOW_LOOKUP = bool(os.environ.pop("SLOW_LOOKUP", ""))
 seen = 0
 
 
@@ -82,6 +84,8 @@ def main() -> None:
     pika.channel.Channel.basic_ack = deadly("acknowledge", pika.channel.Channel.basic_ack)
     pika.channel.Channel.basic_publish = deadly("publish", pika.channel.Channel.basic_publish)
     service = importlib.import_module(name)
+    if SLOW_LOOKUP:
+        socket.getaddrinfo = lambda *_, **__: time.sleep(60)  # type: ignore[assignment]
     if USER_ID:
         os.setgroups([])
         os.setgid(USER_ID)

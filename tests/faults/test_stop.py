@@ -5,7 +5,7 @@ from __future__ import annotations
 from faults.faulty_models import MAGIC, Slow, pickled
 from faults.oracle import QUORUM
 from faults.proxy import Proxy
-from harness import QUEUES, ROOT, Client, Run, Service, eventually, rows
+from harness import DRIVER, QUEUES, ROOT, SERVICES, Client, Run, Service, eventually, rows
 from local import Broker
 
 import json
@@ -113,3 +113,38 @@ def test_of_many_metrics_one_writes_and_the_next_takes_over(client: Client, run:
         writer.signal(signal.SIGKILL)
         writer.wait()
         metrics = others
+
+
+@each
+def test_stop_while_the_lookup_of_a_name_hangs(run: Run, name: str) -> None:
+    path = f"{SERVICES}/{name}/src"
+    service = run(
+        name, script=DRIVER, SERVICE=name, SLOW_LOOKUP=1, PYTHONPATH=path, AMQP_URL="amqp://somewhere.invalid"
+    )
+    service.wait_for_log("no connection")  # after 15 s
+    time.sleep(1.5)  # in the next lookup
+    stop(service)
+
+
+@pytest.mark.parametrize("name", [*SERVICE_NAMES, "plot"])
+def test_stop_as_soon_as_the_service_has_begun(run: Run, name: str) -> None:
+    """While it still imports what it needs."""
+    service = run(name)
+    status = Path(f"/proc/{service.process.pid}/status")
+
+    def answers_sigterm() -> bool:
+        (mask,) = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigCgt")]
+        return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+
+    eventually(answers_sigterm)
+    stop(service)
+    assert service.log == ""
+
+
+def test_stop_while_data_is_loaded(run: Run, tmp_path: Path) -> None:
+    data = tmp_path / "large.csv"
+    data.write_text("a,b,c,y\n" + "1.5,2.5,3.5,4.5\n" * 2_000_000)  # some seconds
+    service = run("features", DATASET=data)
+    time.sleep(1)
+    stop(service)
+    assert service.log == ""

@@ -7,6 +7,9 @@ from metric import MetricLog as Log
 
 import math
 import os
+import random
+import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -280,3 +283,131 @@ def test_a_full_disk_in_the_middle_of_a_line_loses_nothing(
     monkeypatch.setattr(os, "write", write)
     assert add(log, *pairs(4, 1)) == [None] * 8  # the same batch again
     assert [row[0] for row in rows(logs)] == [0, 1, 2, 3, 4]
+
+
+def test_a_csv_cut_right_after_its_sync_is_completed(log: Log, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cut is not taken for metric's own doing: the next row would be glued to half a line."""
+    add(log, *pairs(3))
+    fsync, cut = os.fsync, list[int]()
+
+    def cutting(descriptor: int) -> None:
+        fsync(descriptor)
+        if descriptor == log.csv and not cut:
+            cut.append(os.fstat(descriptor).st_size - 5)
+            os.truncate(logs / "metric_log.csv", cut[0])
+
+    monkeypatch.setattr(os, "fsync", cutting)
+    add(log, *pairs(1, 3))
+    add(log, *pairs(1, 4))
+    assert cut
+    assert [row[0] for row in rows(logs)] == [0, 1, 2, 3, 4]
+
+
+def test_what_a_failed_sync_left_is_written_again(log: Log, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page cache proves nothing after it: the same bytes have to be written and synced once more."""
+    add(log, *pairs(2))
+    written, synced = list[bytes](), list[int]()
+    write, fsync = os.write, os.fsync
+
+    def failing_once(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) == 1:
+            raise OSError(5, "Input/output error")
+        fsync(descriptor)
+
+    def recording(descriptor: int, text: bytes) -> int:
+        written.append(bytes(text))
+        return write(descriptor, text)
+
+    monkeypatch.setattr(os, "fsync", failing_once)
+    monkeypatch.setattr(os, "write", recording)
+    with pytest.raises(OSError, match="Input/output error"):
+        add(log, *pairs(2, 2))
+    assert add(log, *pairs(2, 2)) == [None] * 4  # the same batch again
+    assert len(written) == len(synced) == 2
+    assert written[0] == written[1]
+    assert [row[0] for row in rows(logs)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("order", ["descending", "shuffled", "by error"])
+@pytest.mark.parametrize("running", [True, False])
+def test_a_csv_that_somebody_sorted_repeats_no_row(logs: Path, order: str, running: bool) -> None:
+    log = Log(logs)
+    add(log, *pairs(500))
+    if not running:
+        log.close()
+    path = logs / "metric_log.csv"
+    header, *lines = path.read_text().splitlines(keepends=True)
+    if order == "shuffled":
+        random.Random(1).shuffle(lines)
+    else:
+        lines.sort(key=lambda text: float(text.split(",")[0 if order == "descending" else 3]), reverse=True)
+    other = logs / "sorted.csv"
+    other.write_text("".join([header, *lines]))
+    other.replace(path)
+    if not running:
+        log = Log(logs)
+    add(log, *pairs(20, 500))
+    log.close()
+    ids = [row[0] for row in rows(logs)]
+    assert sorted(ids) == [float(i) for i in range(520)]
+
+
+@pytest.mark.parametrize(
+    "take_away",
+    [
+        lambda logs: [path.unlink() for path in logs.glob("metric_state.sqlite3")],
+        lambda logs: [path.unlink() for path in logs.glob("metric_state.sqlite3-wal")],
+        lambda logs: [path.unlink() for path in logs.glob("metric_state.sqlite3*")],
+        lambda logs: shutil.copy(logs / "metric_state.sqlite3", logs / "x").replace(logs / "metric_state.sqlite3"),
+        lambda logs: [step(logs) for step in (lambda path: path.rename(path.with_name("old")), os.mkdir)],
+        lambda logs: [step(logs) for step in (shutil.rmtree, os.mkdir)],
+    ],
+    ids=["deleted", "wal deleted", "all deleted", "replaced by a copy", "folder replaced", "folder deleted"],
+)
+def test_a_state_that_is_taken_away_is_written_again_before_anything_is_acknowledged(
+    logs: Path, take_away: Callable[[Path], object]
+) -> None:
+    child = os.fork()
+    if child == 0:
+        log = Log(logs)
+        add(log, *pairs(3), ("y_true", 90.0, 1.0))
+        take_away(logs)
+        add(log, ("y_true", 91.0, 1.0), *pairs(1))
+        try:
+            Log(logs)
+        except BlockingIOError:  # a second metric still waits
+            os._exit(0)  # as if killed
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    log = Log(logs)
+    add(log, ("y_pred", 90.0, 2.0), ("y_pred", 91.0, 2.0), *pairs(1))
+    log.close()
+    assert [row[0] for row in rows(logs)][-2:] == [90.0, 91.0]
+    assert [row[0] for row in rows(logs)].count(0.0) <= 1
+
+
+def test_a_state_of_version_0_1_goes_on(logs: Path) -> None:
+    logs.mkdir()
+    database = sqlite3.connect(logs / "metric_state.sqlite3", isolation_level=None)
+    database.executescript("""
+        PRAGMA journal_mode = WAL;
+        CREATE TABLE halves (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            id REAL UNIQUE, queue TEXT, value REAL, since REAL, message BLOB);
+        CREATE TABLE rows (seq INTEGER PRIMARY KEY, id REAL UNIQUE, y_true REAL, y_pred REAL);
+        CREATE TABLE csv (written INTEGER);
+        INSERT INTO csv VALUES (1);
+        INSERT INTO rows VALUES (1, 1.0, 2.0, 3.0), (2, 2.0, 2.0, 3.0);
+    """)
+    database.execute(
+        "INSERT INTO halves (id, queue, value, since, message) VALUES (3, 'y_true', 1, ?, 'm')", (time.time() - 50,)
+    )
+    database.close()
+    (logs / "metric_log.csv").write_bytes(metric.HEADER + b"1.0,2.0,3.0,1.0\n")  # killed before the second row
+    log = Log(logs)
+    assert log.expired(60) == []
+    assert [half.id for half in log.expired(40)] == [3]
+    add(log, ("y_true", 1.0, 2.0), ("y_pred", 3.0, 2.0))
+    log.close()
+    assert [row[0] for row in rows(logs)] == [1, 2, 3]

@@ -35,8 +35,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import SVR
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.svm import SVR, LinearSVC
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 random = np.random.default_rng(0)
 X = random.normal(size=(40, 3))
@@ -301,8 +301,11 @@ def test_a_class_of_the_users_module(tmp_path: Path, module: str) -> None:
         (Ridge().fit(X, X[:, :2]), "answers 2 numbers for one vector: fit it on one target"),
         (DecisionTreeRegressor().fit(X, X), "answers 3 numbers"),
         (make_pipeline(StandardScaler(), LinearRegression()).fit(NAMED, X[:, :2]), "answers 2 numbers"),
-        (DummyClassifier().fit(X, ["yes", "no"] * 20), "answers no, yes, not numbers"),
-        (make_pipeline(LogisticRegression()).fit(X, ["b", "a"] * 20), "answers a, b, not numbers"),
+        (DummyClassifier().fit(X, ["yes", "no"] * 20), "answers no, yes, not numbers: name the one"),
+        (
+            make_pipeline(LogisticRegression()).fit(X, ["b", "a"] * 20),
+            "not numbers: name the one whose probability to predict in POSITIVE_CLASS",
+        ),
         (Answers(lambda n: ["high"] * n), "answers text, such as 'high', not numbers"),
         (Answers(lambda n: np.array(["high"] * n, object)), "answers text, such as 'high'"),
         (Answers(lambda n: np.zeros((n, 2))), "answers 2 numbers"),
@@ -325,9 +328,68 @@ def test_answers_of_any_form_are_numbers(tmp_path: Path, answer: Any) -> None:
     assert regressor(tmp_path, Answers(answer)).predict([[1.0], [2.0]]) == [1.5, 1.5]
 
 
-def test_numeric_classes_are_numbers(tmp_path: Path) -> None:
-    model = LogisticRegression().fit(X, [0, 1] * 20)
-    assert set(regressor(tmp_path, model).predict(X.tolist())) <= {0.0, 1.0}
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        ([0, 1], lambda p: p),
+        ([False, True], lambda p: p),
+        ([0.0, 1.0], lambda p: p),
+        ([1, 2], lambda p: 1 + p),  # the label expected of the two, in the unit of the label
+        ([-1, 1], lambda p: 2 * p - 1),
+    ],
+)
+def test_of_two_numeric_classes_the_expected_label_is_predicted(tmp_path: Path, classes: Any, expected: Any) -> None:
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, classes * 20)
+    p = model.predict_proba(X)[:, 1]
+    assert len({*p.tolist()}) > 10
+    np.testing.assert_allclose(np.array(regressor(tmp_path, model).predict(X.tolist()), float), expected(p), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive", "column"),
+    [
+        (["malignant", "benign"], "malignant", 1),
+        (["malignant", "benign"], "benign", 0),
+        ([0, 1], "0", 0),
+        ([0.0, 1.0], "0", 0),
+        ([1, 2, 3, 4], "3", 2),
+        (["a, b", "c"], "a, b", 0),
+    ],
+)
+def test_positive_class_is_the_class_whose_probability_is_predicted(
+    tmp_path: Path, classes: list[Any], positive: str, column: int
+) -> None:
+    model = LogisticRegression().fit(X, classes * (40 // len(classes)))
+    asked = Regressor(saved(tmp_path, model), None, DataSettings(), positive)
+    np.testing.assert_allclose(np.array(asked.predict(X.tolist()), float), model.predict_proba(X)[:, column])
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        (LogisticRegression().fit(X, ["b", "a"] * 20), "POSITIVE_CLASS='yes': takes one of the model's classes: a, b"),
+        (Ridge().fit(X, range(40)), "POSITIVE_CLASS='yes': the model gives no probabilities of classes"),
+        (LinearSVC().fit(X, [0, 1] * 20), "POSITIVE_CLASS='yes': the model gives no probabilities of classes"),
+        (DecisionTreeClassifier().fit(X, np.array([[0, 1]] * 40)), "gives no probabilities of classes"),
+        (LogisticRegression(), "POSITIVE_CLASS='yes': the model gives no probabilities of classes"),
+    ],
+)
+def test_a_positive_class_that_cannot_be_predicted_is_rejected(tmp_path: Path, model: Any, what: str) -> None:
+    with pytest.raises(BadModelError) as caught:
+        Regressor(saved(tmp_path, model), None, DataSettings(), "yes")
+    assert what in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression().fit(X, [0, 1, 2, 3] * 10),  # no class to choose
+        LinearSVC().fit(X, [0, 1] * 20),  # no probabilities
+        DummyClassifier().fit(X, [1] * 40),  # one class
+    ],
+)
+def test_other_numeric_classes_are_predicted_themselves(tmp_path: Path, model: Any) -> None:
+    assert regressor(tmp_path, model).predict(X.tolist()) == model.predict(X).astype(float).tolist()
 
 
 @pytest.mark.parametrize(
