@@ -34,7 +34,7 @@ def main() -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SystemExit("make local: runs here already") from None
+            raise SystemExit("make local: is already running in this folder") from None
         install_rabbitmq()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         broker = Broker(folder / "broker", port=free_port(5672), management_port=free_port(15672))
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def check_writable(logs: Path) -> None:
-    """End with a line that says what to run if files of another user are in the way: containers run as user 10001."""
+    """Exit with the command to run if files belong to another user; containers write as user 10001."""
     foreign = [path for path in (ROOT / ".local", logs, *logs.glob("metric*")) if path.exists()]
     foreign = [path for path in foreign if not os.access(path, os.W_OK)]
     if foreign and os.access(logs, os.W_OK) and foreign[0].parent == logs:

@@ -20,7 +20,7 @@ STOP_DEADLINE = 30.0  # seconds; a clean stop takes 1 to 2 s
 
 
 class BrokerError(Exception):
-    """The node did not do what was asked; the text says what its log says."""
+    """The node failed; the text has the end of its log."""
 
 
 def free_port(preferred: int | None = None) -> int:
@@ -42,7 +42,7 @@ def free_port(preferred: int | None = None) -> int:
 
 
 def speaks_amqp(port: int) -> bool:
-    """Say whether an AMQP 0-9-1 server answers on this port of 127.0.0.1."""
+    """Whether an AMQP 0-9-1 server answers on this port of 127.0.0.1."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")
@@ -55,7 +55,7 @@ class Broker:
     """A private RabbitMQ node: everything it writes is in `folder`, all its ports are its own.
 
     It comes from the system's package or, where that is missing, from the image (RABBITMQ_IMAGE).
-    It can be stopped, killed and started again as often as one likes, on the same data and ports.
+    It can be stopped, killed and started again on the same data and ports.
     """
 
     def __init__(
@@ -250,7 +250,7 @@ def _kill_epmd(environment: dict[str, str]) -> None:
 
 
 def install_rabbitmq() -> None:
-    """See to it that a Broker can start; if we may not, say how and end with exit code 2."""
+    """Install RabbitMQ if it is missing; without the right to, explain how and exit with code 2."""
     if _package("rabbitmq-server"):
         return
     engine = shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False)

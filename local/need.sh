@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the given Debian packages where it may, otherwise says how and ends with exit code 2.
+# Installs the given Debian packages as root; otherwise it prints the command and exits with code 2.
 set -euo pipefail
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

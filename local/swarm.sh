@@ -16,9 +16,9 @@ import json, sys
 stack = json.load(sys.stdin)
 del stack["name"]
 for service in stack["services"].values():
-    # No order of starting: the services wait by themselves. No health checks of the brokers: a Swarm tells nobody the
-    # address of what is not healthy yet, and they have to find each other before. No ports: a Swarm would open them to
-    # all the world.
+    # No start order: the services wait automatically. No health checks for brokers: a Swarm hides the address of a
+    # container that is not healthy yet, and brokers must find each other before that. No ports: a Swarm would publish
+    # them on all addresses.
     for key in ("build", "depends_on", "healthcheck", "network_mode", "ports"):
         service.pop(key, None)
     for key in [key for key, value in service.items() if value is None]:

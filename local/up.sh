@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make up`: starts the pipeline in containers, with or without access to Docker Hub, and says so when rows come.
+# `make up`: starts the pipeline in containers, with or without access to Docker Hub, and waits for the first row.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source local/machine.sh
@@ -12,7 +12,7 @@ alerts=/alerts
 has_compose || fail "\
 No container engine with Compose answers here (docker version, docker-compose version).
 Start or install one (Debian: apt-get install docker.io docker-compose), or run without: make local"
-$compose config --quiet # says what is wrong with the settings, before anything is done
+$compose config --quiet # reports wrong settings before anything is started
 taken=$(taken_ports)
 [ -z "$taken" ] || fail "$taken"
 
@@ -48,7 +48,7 @@ $compose build >"$log" 2>&1 || { cat "$log"; fail "The images could not be built
 before=$(bytes)
 $compose up -d
 
-# The first row comes within seconds. A service that ends again and again has said why.
+# The first row comes within seconds. The log of a service that keeps ending explains why.
 for ((second = 0; second < 60; second++)); do
     now=$(bytes)
     [ "$now" = "$before" ] || [ "$now" -le "$header" ] || break

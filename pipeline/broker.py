@@ -34,28 +34,28 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 RETRY = 1.0  # seconds until the next try of what the broker did not take
 TICK = 0.5  # seconds between two signs of life
 OPENING = 15.0  # seconds for a connection to open
-PATIENCE = 15.0  # seconds without a confirm that is due, after which the connection is given up
+PATIENCE = 15.0  # seconds to wait for a confirm before the connection is given up
 RENEWAL = 40.0  # seconds without a message from a queue, after which a consumer begins a new connection, to be sure
-BATCH_SECONDS = 0.5  # that a batch should take at most
+BATCH_SECONDS = 0.5  # the longest that a batch should take
 BATCH_BYTES = 2**24  # that a batch, or what is being published, should have at most; pika is slow with larger buffers
-HELD_BYTES = 2**28  # unacknowledged, at which the connection is given up to begin again with fewer messages
+HELD_BYTES = 2**28  # unacknowledged; above this, the connection is given up and opened again with a smaller prefetch
 LARGEST_BATCH = 500  # messages: more is not faster
-SETTLED = 2.0  # seconds of a connection without trouble, after which an outage is over even if there is no work
+SETTLED = 2.0  # seconds after which an outage counts as over on a connection that has nothing to do
 FULL = 0.02  # seconds to wait until a consumer has all that it may hold
 QUORUM = {
     "x-queue-type": "quorum",
     "x-delivery-limit": 2**31 - 1,
-}  # the broker gives up no message that came back often
-ARGUMENTS = QUORUM | {  # what it would drop all the same, by a policy for example, it puts among the dead letters
+}  # no limit: every lost connection counts as a delivery of all that was prefetched
+ARGUMENTS = QUORUM | {  # what a policy or a limit makes the broker drop goes to the dead letters
     "x-dead-letter-exchange": "",
     "x-dead-letter-routing-key": DEAD_LETTERS,
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
 }
-KINDS: list[tuple[dict[str, Any] | None, str]] = [  # that lose nothing by themselves, and what may happen to them
+KINDS: list[tuple[dict[str, Any] | None, str]] = [  # forms that lose nothing by default, and what can still be lost
     (ARGUMENTS, ""),
-    (QUORUM, "what a policy makes the broker drop is lost, where a new queue would put it among the dead letters"),
-    (None, "what a policy makes the broker drop is lost; a new queue would be a quorum queue with dead letters"),
+    (QUORUM, "messages dropped by a policy are lost; a new queue would move them to the dead letters"),
+    (None, "messages dropped by a policy are lost; a new queue would be a quorum queue with dead letters"),
 ]
 URL = r"amqps?://([^\s/?#@,'\"\[\]]*@)?([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[^\s/?#@,]*)?(\?[^\s#@,]*)?"
 
@@ -64,7 +64,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class BrokerSettings(Settings):
-    """What every program that talks to the broker takes."""
+    """The settings of every program that uses the broker."""
 
     amqp_url: Annotated[
         str,
@@ -79,11 +79,11 @@ class BrokerSettings(Settings):
 
 
 class ConnectionLostError(Exception):
-    """The connection is gone, or of no use; the text says why."""
+    """The connection is lost or unusable; the text explains why."""
 
 
 class Message(Protocol):
-    """What has bytes, and a queue that they came from or go to."""
+    """Anything with a body, and the queue that it came from or goes to."""
 
     @property
     def queue(self) -> str: ...
@@ -105,7 +105,7 @@ class Outgoing(NamedTuple):
 
 @dataclass
 class Consumer:
-    """A queue that messages are taken from, and how many of them may be, and are, unacknowledged."""
+    """A consumer of one queue. `prefetch`: how many messages may be unacknowledged; `outstanding`: how many are."""
 
     queue: str
     prefetch: int
@@ -142,9 +142,9 @@ class Publication:
 
 @dataclass
 class State:
-    """What one connection hands on to the next."""
+    """What outlives a connection."""
 
-    connected: bool = False  # as the operator was told
+    connected: bool = False  # as logged
     outage: bool = False
     warned: set[str] = field(default_factory=set)
     batch_size: float = 1  # messages, as measured
@@ -153,7 +153,7 @@ class State:
 async def stay_connected(service: str, settings: BrokerSettings, queues: Iterable[str], serve: "Serve") -> None:
     """Call `serve(broker)` on one connection after another, to the first address that answers, until it returns.
 
-    The queues are declared where they are missing. An outage costs one line in the log and a try every second. Raises
+    The queues are declared where they are missing. An outage is logged once; it tries again every second. Raises
     UnusableError where the broker rejects user, password or virtual host.
     """
     alive, state = Alive(service), State()
@@ -187,7 +187,7 @@ class Broker:
         self.parameters.heartbeat = 10  # seconds: a half-open connection is noticed within 25
         self.address = f"{self.parameters.host}:{self.parameters.port}"
         self.service, self.exchange, self.alive, self.state = service, settings.amqp_exchange, alive, state
-        self.well = True  # set it to False while the service cannot do its work: the signs of life stop
+        self.well = True  # the service sets it to False while it cannot work: then the health check fails
         self.connection: Any = None
         self.lost: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.blocked, self.heard, self.worked = False, time.monotonic(), False
@@ -249,13 +249,13 @@ class Broker:
         return declared.method
 
     async def _make_queue(self, queue: str) -> None:
-        """Declare a queue; one that is there already is used as it is, with a warning of what that may cost."""
+        """Declare a queue. One that exists in another form is used, with a warning of what can be lost."""
         differs = ""
         for arguments, cost in KINDS:  # noqa: B007
             try:
                 await self._declare(queue, arguments)
             except ChannelClosedByBroker as error:
-                if error.reply_code == 403:  # not ours to declare, so somebody else has done it
+                if error.reply_code == 403:  # without the right to declare; an administrator has created the queue
                     return
                 if error.reply_code != 406:
                     raise
@@ -263,17 +263,17 @@ class Broker:
             else:
                 break
         else:
-            cost = "it may lose messages, by a restart of the broker, by age or by number"
+            cost = "it may lose messages when the broker restarts, or by age or number"
         if "'stream'" in differs:
             raise UnusableError(
-                f"the queue {queue} is a stream, from which nothing can be taken; delete it or rename it"
+                f"the queue {queue} is a stream, which cannot be consumed like a queue: delete it or rename it"
             )
         if cost and queue not in self.state.warned:
-            log.warning("the queue %s is there already and is not as declared here: %s (%s)", queue, cost, differs)
+            log.warning("the queue %s exists in another form: %s (%s)", queue, cost, differs)
             self.state.warned.add(queue)
 
     def _tick(self) -> None:
-        """Twice a second: give a sign of life, notice a broker that confirms nothing, log what is due."""
+        """Every half second: give a sign of life, notice missing confirms, log what is due."""
         if self.lost.done():
             return
         asyncio.get_running_loop().call_later(TICK, self._tick)
@@ -435,11 +435,11 @@ class Broker:
             self._lose("too many bytes came at once, taking fewer messages")
 
     def take_fewer(self) -> None:
-        """Begin again with small batches, since what was measured before does not count any more."""
+        """Return to small batches, because the measured time no longer applies."""
         self.state.batch_size = 0.5
 
     def acknowledge(self, batch: Sequence[Delivery]) -> None:
-        """The results of a batch are safe: the broker can forget it, and all batches before."""
+        """Acknowledge a batch and all batches before it: their results are safe."""
         if self.channel.is_open:
             self.channel.basic_ack(batch[-1].tag, multiple=True)
             for delivery in batch:
@@ -455,7 +455,7 @@ class Broker:
 
 
 class Answer(asyncio.Future[Any]):
-    """What a callback of pika is called with, to await; an exception is raised."""
+    """Awaits the value that pika passes to a callback; an exception is raised."""
 
     def set(self, *arguments: Any) -> None:
         if not self.done() and isinstance(arguments[-1], BaseException):
@@ -491,7 +491,7 @@ def in_parts(messages: Iterable[M]) -> Iterator[list[M]]:
 
 
 def _why(error: Any, address: str) -> Exception:
-    """What ended the connection, out of the three wrappings in which pika tells it."""
+    """The reason why the connection ended; pika wraps it in up to three exceptions."""
     if isinstance(error, RenewalError):
         return error
     causes: list[Any] = [error]
@@ -500,5 +500,5 @@ def _why(error: Any, address: str) -> Exception:
         causes = [*error.args, *getattr(error, "exceptions", []), getattr(error, "exception", None)]
         causes = [cause for cause in causes if isinstance(cause, BaseException)]
     if "(403)" in str(error) or ("(530)" in str(error) and "limit" not in str(error)):
-        return UnusableError(f"{address} rejects us, check user, password and vhost in AMQP_URL: {error}")
+        return UnusableError(f"{address} rejects the login: check user, password and virtual host in AMQP_URL: {error}")
     return ConnectionLostError(str(error) or f"no answer within {OPENING:g} s")

@@ -57,7 +57,7 @@ BYTE_ORDER_MARKS = {
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings(Settings):
-    """Which dataset, and what its columns are for."""
+    """Which dataset, and which of its columns."""
 
     dataset: Annotated[str, Meta(description="the path of a CSV with a header")] = ""  # empty: the diabetes data
     target: Annotated[str, Meta(description="the column of the labels")] = ""  # empty: the last one
@@ -74,7 +74,7 @@ class Dataset(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """What the columns are for; those to leave out are not among them."""
+    """The roles of the columns, without those that are left out."""
 
     features: list[str]
     target: str
@@ -92,11 +92,11 @@ def held_out(n: int) -> NDArray[np.bool_]:
 
 
 def row_of(id: float, n: int) -> int:
-    """Which of n streamed rows is the sample of an id: so the log leads back to the table.
+    """Which of n streamed rows belongs to an id, so that a row of the log leads back to the table.
 
     Streamed row i is data row HELD_OUT * i + 1 of the file. A hash, so that ids at any interval draw all rows alike.
     """
-    return int.from_bytes(hashlib.blake2b(repr(id).encode(), digest_size=8).digest(), "big") % n
+    return int.from_bytes(hashlib.blake2b(repr(float(id)).encode(), digest_size=8).digest(), "big") % n
 
 
 def load(settings: DataSettings) -> Dataset:
@@ -138,7 +138,7 @@ def listed(names: list[str]) -> str:
 
 @contextmanager
 def _worded(settings: DataSettings) -> Iterator[None]:
-    """Make an UnusableError of whatever is wrong with the file."""
+    """Turn any error about the file into an UnusableError."""
     try:
         yield
     except (
@@ -171,7 +171,7 @@ def _bundled() -> pd.DataFrame:
 
 
 def _choose(names: list[str], settings: DataSettings) -> Columns:
-    """Tell features, target and the columns to leave out apart."""
+    """Separate features, target and the columns to leave out."""
     target, columns = _name(settings.target), set(names)
     dropped = [_name(name) for name in next(csv.reader([settings.drop_columns], skipinitialspace=True), []) if name]
     for setting, wanted in (f"TARGET={target!r}", [target]), (f"DROP_COLUMNS={settings.drop_columns!r}", dropped):
@@ -261,7 +261,7 @@ def _number(text: str, translation: dict[int, int]) -> float:
         number = float(text.translate(translation) if translation else text)
     except ValueError:
         return WORDS.get(text.strip().lower(), NO_NUMBER)
-    return NO_NUMBER if "_" in text else number  # 1_000 is a number in Python only
+    return NO_NUMBER if "_" in text else number  # float() takes 1_000, other programs do not
 
 
 @contextmanager

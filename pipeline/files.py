@@ -1,4 +1,4 @@
-"""Files that are whole at any moment, power cuts included, and the sign of life that a health check looks for."""
+"""Atomic replacement of files, safe across power cuts, and the sign of life for the health check."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last through a power cut. Raises OSError."""
+    """Make new file names in a folder survive a power cut. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -43,7 +43,7 @@ class Alive:
         self.failing = False
 
     def touch(self) -> None:
-        """Date the file now. A folder that does not take it is logged once: the service itself can go on."""
+        """Set the file's time to now. A failure is logged once, since the service itself can go on."""
         try:
             self.path.touch()
             self.failing = False
@@ -54,7 +54,7 @@ class Alive:
 
 
 def not_a_file(path: Path) -> str:
-    """Why there is nothing to read at a path, for a person; an empty text for a file. Raises OSError."""
+    """Why a path cannot be read, in words for the user; empty if it is a file. Raises OSError."""
     if not path.exists():
         where = "" if path.is_absolute() else f" in {Path.cwd()}"
         return f"there is no such file{where}; a container sees only what is mounted in it"
@@ -93,9 +93,9 @@ KINDS = {
 
 
 def recognize(start: bytes) -> str:
-    """What a file is that begins like this (300 bytes), for a person; an empty text for a kind that is not known here.
+    """The kind of a file, from its first 300 bytes, in words for the user; empty if unknown.
 
-    For places where a pickle or a CSV is expected: these are not known, nor is what gzip, bzip2 and xz compress.
+    For use where a pickle or a CSV is expected: those two are not recognised here, nor are gzip, bzip2 and xz files.
     """
     start = start.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8
     if not start.strip():

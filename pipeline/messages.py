@@ -1,7 +1,7 @@
-"""The contract as code: which queues there are, what a message is, and the reason why some bytes are none.
+"""The contract as code: the queues, the messages, and the reason why a message is invalid.
 
 A message is a JSON object of at most MAX_BODY bytes: `id`, a Unix time in seconds that names the sample, and `body`.
-Other keys are ignored. The id is passed on as it was written, to the character.
+Other keys are ignored. The id is passed on unchanged, to the character.
 """
 
 import json
@@ -19,7 +19,7 @@ M = TypeVar("M", bound="Message")
 
 
 class Message(msgspec.Struct):
-    """What every message has. `id` is the JSON number as it was written; `float(message.id)` is its value."""
+    """The part that all messages share. `id` is the JSON number as text; `float(message.id)` is its value."""
 
     id: Raw
 
@@ -40,7 +40,7 @@ id_decoder = msgspec.json.Decoder(Id)
 decoders: dict[type[Message], msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind) for kind in (Vector, Value)
 }
-SIGNATURES = {  # how bytes begin that are something else, most specific first
+SIGNATURES = {  # the first bytes of other formats, most specific first
     rb"\xff\xfe\0\0|\0\0\xfe\xff|[\t\n\r -~]\0\0\0|\0\0\0[\t\n\r -~]": "UTF-32",
     rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\0|\0[\t\n\r -~]": "UTF-16",
     rb"\x1f\x8b": "gzip",
@@ -58,21 +58,21 @@ NOT_JSON = re.compile(rb"-?\b(NaN|nan|Infinity|inf|None|True|False|undefined)\b|
 
 
 def encode(id: Raw, body: float | Raw) -> bytes:
-    """The bytes of a message, with the id as it came. `body`: a number, or JSON as it is."""
+    """The bytes of a message, with the id unchanged. `body`: a number, or ready JSON."""
     return msgspec.json.encode({"id": id, "body": body})
 
 
 def parse(text: bytes, kind: type[M]) -> M | str:
-    """The message, or the reason why it is none, for the person who looks at the dead letters."""
+    """The message, or the reason why it is invalid, for the person who reads the dead letters."""
     if len(text) > MAX_BODY:
         return f"expected at most {MAX_BODY} bytes, got {len(text)}"
     text = text.removeprefix(b"\xef\xbb\xbf")  # a byte order mark, which RFC 8259 lets a reader skip
     try:
         message: M = decoders[kind].decode(text)
-        if text.count(b'"') > 4:  # more than the two keys: the rest is looked at as well
+        if text.count(b'"') > 4:  # there are more keys than two, and one of them may be repeated
             json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
-        return "arrays or objects in it are nested to too great a depth"
+        return "its arrays or objects are nested too deeply"
     except ValueError as error:
         return _reason(text) or str(error)
     try:
@@ -87,12 +87,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
     keys = set[str]()
     for key, _ in pairs:
         if key in keys:
-            raise ValueError(f"the key {key!r} is there twice")
+            raise ValueError(f"the key {key!r} occurs twice")
         keys.add(key)
 
 
 def _reason(text: bytes) -> str:
-    """Name what the bytes are instead of JSON, or where they stop being JSON; empty where neither can be seen."""
+    """What the bytes are instead of JSON, or where they stop being JSON; empty if neither is known."""
     if not text.strip():
         return "the message is empty"
     for start, name in SIGNATURES.items():

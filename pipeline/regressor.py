@@ -32,13 +32,13 @@ SKLEARN_VERSION = re.compile(rb"_sklearn_version.{1,12}?(\d+\.\d+(?:\.\d+)*(?:\.
 
 
 class BadModelError(UnusableError):
-    """The model cannot be used: the text tells why, and what to do."""
+    """The model cannot be used; the text explains why and what to do."""
 
 
 def load_model(path: str, sha256: str | None = None) -> tuple[Any, str]:
     """What joblib, pickle or cloudpickle have written, compressed or not, and its SHA-256. Raises BadModelError.
 
-    `sha256`: the digest that the file must have; otherwise nothing of it is run.
+    `sha256`: the digest that the file must have; otherwise none of its code runs.
     """
     given = f"MODEL_PATH={path!r}"
     try:
@@ -82,7 +82,7 @@ def _unpickle(content: bytes) -> Any:
 
 
 def _by_value(module: str) -> str:
-    """How a class that only the user's program knows gets into the file."""
+    """How to save a model with a class of the user's own program."""
     first = "" if module == "__main__" else f"cloudpickle.register_pickle_by_value({module}) and then "
     return f"save the model with cloudpickle, {first}cloudpickle.dump, which puts the class into the file"
 
@@ -96,13 +96,13 @@ def _cause(content: bytes, error: Any) -> str:
     wrote = SKLEARN_VERSION.search(content)
     if package.isidentifier() and package not in sys.modules:
         return (
-            f"it needs {error.name}, which is not installed: add the package to model/requirements.txt, or, if it is a "
-            f"file of your own, {_by_value(error.name)}"
+            f"it needs {error.name}, which is not installed: add it to model/requirements.in and run "
+            f"`make lock`, or, if it is a file of your own, {_by_value(error.name)}"
         )
     if wrote and (version := wrote[1].decode()) != here:
         return (
             f"scikit-learn {version} wrote it, and {here} is installed: put scikit-learn=={version} in "
-            f"model/requirements.txt, or fit and save the model under {here}"
+            f"features/requirements.in and run `make lock`, or fit and save the model under {here}"
         )
     if package in sys.modules:
         version = getattr(sys.modules[package], "__version__", "as installed")
@@ -115,7 +115,7 @@ def _cause(content: bytes, error: Any) -> str:
 
 
 def _decompress(content: bytes) -> bytes:
-    """What was compressed, as far as it is there."""
+    """The decompressed content, as far as it is complete."""
     for decompressor in (zlib.decompressobj(47), bz2.BZ2Decompressor(), lzma.LZMADecompressor()):  # 47: zlib or gzip
         with suppress(Exception):
             return decompressor.decompress(content) or content
@@ -187,7 +187,7 @@ class Regressor:
         except NotFittedError:
             return "is not fitted: call fit before it is saved"
         except Exception:
-            return None  # it need not take zeros
+            return None  # a model may reject a vector of zeros
         if y.dtype.kind in "US" or (y.dtype == object and any(isinstance(value, str) for value in y.flat)):
             return f"answers text, such as {str(y.flat[0])!r}, not numbers"
         if np.size(y) != 1:
@@ -225,7 +225,7 @@ class Regressor:
     def predict(self, vectors: Vectors) -> list[float | str]:
         """One prediction for each of n vectors of d features, or the reason why there is none.
 
-        Raises what is no vector's fault, such as MemoryError: then all can be tried again.
+        Raises errors that no vector causes, such as MemoryError; all vectors can then be tried again.
         """
         wanted = self.n_features
         answers = iter(self._predict([vector for vector in vectors if wanted in (None, len(vector))]))

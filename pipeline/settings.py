@@ -1,7 +1,7 @@
 """The environment as typed settings, and how a program runs: until it is done or told to stop, with errors in one line.
 
-A service describes its settings as a dataclass. The field `pending_ttl` is the variable PENDING_TTL, its type says what
-it takes, and the description in the type is what a person reads when the value is something else:
+A service describes its settings as a dataclass. The field `pending_ttl` is the variable PENDING_TTL, its type gives the
+valid values, and the description in the type is the error message for any other value:
 
     @dataclass(frozen=True, kw_only=True)
     class MetricSettings(Settings):
@@ -27,12 +27,12 @@ T = TypeVar("T")
 
 
 class UnusableError(Exception):
-    """A setting, or what it names, that cannot be used: the text tells a person what and why, and what to do."""
+    """An unusable setting, or file that it names. The text explains what is wrong and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every program takes."""
+    """The settings of every program."""
 
     log_level: Annotated[
         str, Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")
@@ -42,7 +42,7 @@ class Settings:
 def read(kind: type[T]) -> T:
     """Read a dataclass of settings from the environment; an empty variable counts as not set.
 
-    Raises UnusableError for a value that its type does not take.
+    Raises UnusableError for an invalid value.
     """
     texts = {name: os.environ.get(name.upper(), "").strip() for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
     types = get_type_hints(kind, include_extras=True)
@@ -63,7 +63,7 @@ def convert(variable: str, text: str, kind: Any) -> Any:
 
 @contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
-    """End the program with exit code 2 and one line for its operator where it raises UnusableError."""
+    """On UnusableError, print one line for the operator and exit with code 2."""
     try:
         yield
     except UnusableError as error:
@@ -74,13 +74,13 @@ def one_line_errors(program: str) -> Iterator[None]:
 def run(service: str, kind: type[T], main: Callable[[T], Awaitable[None]]) -> None:
     """Run a service, `main(settings)`, until it is done or SIGTERM or SIGINT ends it: exit code 0.
 
-    `main` is cancelled where it awaits. What then still hangs, such as a lookup of a name, ends with the process.
+    `main` is cancelled where it awaits. Anything that still hangs, such as a DNS lookup, ends with the process.
     """
     with one_line_errors(service):
         settings = read(kind)
         level = settings.log_level  # type: ignore[attr-defined]
         logging.basicConfig(level=level, format=f"%(asctime)s {service} %(levelname)s %(message)s")
-        logging.getLogger("pika").setLevel(logging.CRITICAL)  # or it logs tracebacks of outages
+        logging.getLogger("pika").setLevel(logging.CRITICAL)  # otherwise it logs tracebacks during outages
         asyncio.run(_until_told_to_stop(main(settings)))
 
 

@@ -27,12 +27,12 @@ import msgspec
 from msgspec import Meta, Raw
 
 BATCH = 500  # samples published at once where there is no interval: enough to keep the broker busy
-BURST = 1.0  # seconds of samples made up for at most, after a delay
-LOOK = 1.0  # seconds between two looks at what waits in the queues, while too much does
-LOOK_EVERY = 10_000  # messages published between two looks otherwise
+BURST = 1.0  # seconds: after a delay, at most the samples of this time are published at once
+LOOK = 1.0  # seconds between two checks of the queues while too many messages wait
+LOOK_EVERY = 10_000  # messages published between two checks otherwise
 WAITING = 50_000  # messages that may wait in a queue before the next sample is drawn,
 WAITING_BYTES = 2**28  # or fewer, where they are large: the broker has to keep them on its disk
-PROGRESS = 10.0  # seconds between two lines that tell a person who waits for COUNT samples that it moves
+PROGRESS = 10.0  # seconds between two log lines about progress, where COUNT is set
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class FeaturesSettings(BrokerSettings, DataSettings):
 async def main(settings: FeaturesSettings) -> None:
     samples = Samples(await asyncio.to_thread(load, settings), settings)
     await stay_connected("features", settings, (FEATURES, Y_TRUE), partial(stream, samples))
-    log.info("published %d samples, as many as asked for", samples.drawn)
+    log.info("published all %d samples", samples.drawn)
 
 
 async def stream(samples: "Samples", broker: Broker) -> None:
@@ -64,7 +64,7 @@ async def stream(samples: "Samples", broker: Broker) -> None:
 
 
 async def hold_back(samples: "Samples", broker: Broker) -> None:
-    """Wait as long as more messages wait in a queue than the broker should keep."""
+    """Wait while a queue holds more messages than the broker should keep."""
     if 2 * samples.drawn < samples.look_due:
         return
     limit = min(WAITING, WAITING_BYTES // samples.largest)
@@ -72,16 +72,16 @@ async def hold_back(samples: "Samples", broker: Broker) -> None:
     for queue in (FEATURES, Y_TRUE, Y_PRED):
         while (waiting := await broker.waiting(queue)) > limit:
             if not held:
-                log.warning("%d messages wait in %s: no more samples until there are fewer", waiting, queue)
+                log.warning("%d messages wait in %s: publishing pauses until there are fewer", waiting, queue)
             held = True
             await asyncio.sleep(LOOK)
     if held:
-        log.info("samples are drawn again")
+        log.info("publishing goes on")
     samples.look_due = 2 * samples.drawn + LOOK_EVERY
 
 
 class Samples:
-    """Draws samples, as the messages that they are, and keeps them until they are confirmed."""
+    """Draws samples as messages, and keeps them until they are confirmed."""
 
     def __init__(self, dataset: Dataset, settings: FeaturesSettings) -> None:
         streamed = held_out(len(dataset.y))

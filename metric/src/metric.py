@@ -3,8 +3,8 @@
 Consumes `y_true` and `y_pred` ({"id": seconds, "body": number}), appends one row for each pair to
 LOGS_DIR/metric_log.csv (`id,y_true,y_pred,absolute_error`; errors in the unit of the target).
 
-Promise: one row per pair, whichever value comes first, however late, however often. A value without its partner, a
-*half* of a pair, is acknowledged when it is synced to LOGS_DIR/metric_state.sqlite3, where it waits. A batch is one
+Promise: one row per pair, whichever value comes first, however late, however often. An unmatched value (a *half* of a
+pair, in the code) is acknowledged when it is synced to LOGS_DIR/metric_state.sqlite3, where it waits. A batch is one
 transaction; its rows are then appended to the CSV and synced. A crash in between leaves rows that the CSV lacks, whole
 or in part: the next write, or the next start, writes them.
 """
@@ -114,7 +114,7 @@ async def join(broker: Broker, metric_log: "MetricLog") -> None:
 
 async def expire(broker: Broker, metric_log: "MetricLog", ttl: float) -> None:
     """Move the halves that waited too long to the dead letters; forget them when they are safe there."""
-    reason = f"its other half did not come within {ttl:g} s"
+    reason = f"its partner did not come within {ttl:g} s"
     while True:
         expired = await keep_trying(broker, metric_log, partial(metric_log.expired, ttl))
         if expired:
@@ -159,8 +159,8 @@ def explain(error: Exception, folder: Path) -> str:
     """Why a folder cannot be used, for the person who has to change that."""
     if getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return (
-            f"{STATE} is damaged ({error}): move it away, and metric begins a new one; the values in it that wait for"
-            " their other half are lost then, and what comes again for an old row makes a second one"
+            f"{STATE} is damaged ({error}): move it away, and metric begins a new one; the unmatched values in it"
+            " are lost then, and a redelivered message of an old row makes a second row"
         )
     for name in (STATE, LOG):
         if os.path.isdir(folder / name):  # Path.is_dir raises in a folder that is closed
@@ -202,7 +202,7 @@ class MetricLog:
     first: int  # of the last row before this CSV was begun
     size: (
         int | None
-    )  # of the CSV with that row; None: not known, since it was there before the database, or by version 0.1
+    )  # of the CSV up to that row; None: unknown, because the CSV is older than the database or of version 0.1
     ran: float  # seconds, before this start
 
     def __init__(self, folder: Path) -> None:
@@ -306,7 +306,7 @@ class MetricLog:
         return {seq: line(*row) for seq, *row in self.db.execute(query, (self.written, CHUNK))}
 
     def append(self, text: bytes) -> None:
-        size = (self.size or 0) + len(text)  # reckoned: what somebody else does to the file meanwhile has to be noticed
+        size = (self.size or 0) + len(text)  # calculated, so that a change by somebody else is noticed
         try:
             while text:
                 text = text[os.write(self.csv, text) :]
@@ -321,7 +321,7 @@ class MetricLog:
         self.size, self.expected = size, (status.st_dev, status.st_ino, size)
 
     def note(self, written: int) -> None:
-        """Remember the last row that the CSV has, and its size: without a sync, a power cut may take it back."""
+        """Remember the CSV's last row and its size. Not synced: after a power cut, `compare` finds the rows again."""
         self.written = written
         self.db.execute("PRAGMA synchronous = NORMAL")
         self.db.execute("UPDATE csv SET written = ?, size = ?, first = ?", (self.written, self.size, self.first))
@@ -333,7 +333,7 @@ class MetricLog:
             os.close(csv)
 
     def open_csv(self) -> None:
-        """Find out what the CSV has; one that is not ours is moved aside."""
+        """Open the CSV and find out which rows it has; a foreign file is moved aside."""
         self.close_csv()
         self.csv = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o664)
         size = os.fstat(self.csv).st_size
@@ -341,7 +341,7 @@ class MetricLog:
             self.move_aside("another header")
         elif size > len(HEADER):
             self.compare(size)
-        else:  # absent or emptied: go on with the rows that are due; cut within the header: all of its rows again
+        else:  # new or emptied: continue with the rows that are due; cut within the header: write all of its rows again
             begun = size in (0, len(HEADER))
             self.first = self.written if begun else self.first
             os.ftruncate(self.csv, 0)
@@ -413,7 +413,7 @@ class MetricLog:
 
     def restore_state(self) -> None:
         """Write the database again, out of the files that are still open, where somebody took these away."""
-        log.warning("%s was taken away or replaced; it is written again, with all that waits in it", self.state_path)
+        log.warning("%s was removed or replaced; it is written again, with all unmatched values", self.state_path)
         if identify(self.folder)[:2] != identify(self.folder_descriptor)[:2]:
             self.lock_folder()
             self.close_csv()
@@ -444,7 +444,7 @@ def identify(path: Path | int) -> tuple[int, int, int]:
 
 
 def aside_name(path: Path) -> Path:
-    """A name beside it that is not taken, with the time."""
+    """A free name next to it, with the time."""
     return path.with_name(f"{path.stem}.{time.strftime('%Y-%m-%dT%H-%M-%S')}.{time.time_ns() % 10**9:09}{path.suffix}")
 
 
@@ -466,13 +466,13 @@ class Models:
 
 
 class Exporter:
-    """Tells Prometheus what is in the log, as of the last update."""
+    """Serves figures of the log to Prometheus, as of the last update."""
 
     def __init__(self, metric_log: MetricLog, host: str, port: int) -> None:
         """Serve it on this port, in a thread of its own. Raises UnusableError if the port is taken."""
         self.log, self.seen = metric_log, metric_log.written
         self.rows = Counter("metric_rows", "Rows written to the CSV since the start")
-        self.waiting = Gauge("metric_halves_waiting", "Values whose other half has not come")
+        self.waiting = Gauge("metric_halves_waiting", "Values whose partner has not come")
         self.repeats = Gauge("metric_repeats", "Values that came again since the start")
         self.contradictions = Gauge("metric_contradictions", "Of these, those with another value than the first")
         self.last_row = Gauge("metric_last_row_timestamp_seconds", "When the CSV was last written to")
@@ -482,14 +482,14 @@ class Exporter:
             server, _ = start_http_server(port, host)
         except OSError as error:
             raise UnusableError(f"METRICS_PORT={port}, METRICS_HOST={host!r}: {error.strerror}") from None
-        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who hangs up is not worth a traceback
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # no traceback when a client hangs up
         # Slow clients must not use up the files of this process.
         server.verify_request = lambda *_: threading.active_count() < SCRAPERS  # type: ignore[method-assign]
         server.RequestHandlerClass.timeout = 5  # type: ignore[attr-defined]
 
     async def update_again_and_again(self) -> None:
         while True:
-            with suppress(OSError, sqlite3.Error):  # which whoever writes tells
+            with suppress(OSError, sqlite3.Error):  # `keep_trying` logs it
                 self.update()
             await asyncio.sleep(TICK)
 

@@ -31,8 +31,8 @@ import pika
 from msgspec import Meta
 
 LOADING = 120.0  # seconds for a model to load
-LOOK = 0.5  # seconds between two looks at the model's file
-DEATHS = 3  # of the model's process, alone with one vector, before that is taken for the cause
+LOOK = 0.5  # seconds between two checks of the model's file
+DEATHS = 3  # times that the model's process may die of one vector before the vector is rejected
 RECENT = 100  # vectors answered last, which a new model has to answer as well
 # Runs this file under no name, so that nothing in a pickle can mean one of the names in it.
 COMMAND = "import runpy, sys; runpy.run_path(sys.argv[1])['answer_batches']()"
@@ -147,7 +147,7 @@ class Predictor:
         return answers
 
     async def ask(self, bodies: list[bytes], deaths: int = 0) -> list[Prediction | Rejection]:
-        """What the process dies of is tried again, one message after the other."""
+        """If the process dies of a batch, its messages are tried again one by one."""
         try:
             return await self.process.answer(bodies, self.settings.predict_timeout)
         except ProcessDiedError as error:
@@ -195,7 +195,7 @@ class Predictor:
                 self.broker.take_fewer()  # the new model may be slower
             log.info("took the new model in %s", self.settings.model_path)
         except (UnusableError, ProcessDiedError) as error:
-            log.error("%s; the old model goes on", error)
+            log.error("%s; the old model stays", error)
         finally:
             if candidate:
                 await candidate.end()
@@ -236,7 +236,7 @@ class ModelProcess:
         raise UnusableError(f"MODEL_PATH={settings.model_path!r}: the process that loads it dies ({error})")
 
     async def answer(self, bodies: list[bytes], limit: float) -> list[Prediction | Rejection]:
-        """One answer for each message, within so many seconds. Raises ProcessDiedError."""
+        """One answer for each message, within `limit` seconds. Raises ProcessDiedError."""
         text = msgspec.msgpack.encode(bodies)
         with contextlib.suppress(ConnectionError):  # it died just now: `receive` notices
             self.requests.write(len(text).to_bytes(4, "big") + text)
@@ -264,7 +264,7 @@ class ModelProcess:
 
 
 def identify(path: Path) -> tuple[int, ...]:
-    """Which file this is, and of when: it differs when the file was replaced."""
+    """Identity and time of a file: the result differs when the file was replaced."""
     try:
         status = path.stat()
     except OSError:
@@ -276,7 +276,7 @@ def identify(path: Path) -> tuple[int, ...]:
 
 
 def answer_batches() -> None:
-    """Load the model, tell that, and answer batches of messages until the service ends."""
+    """Load the model, report that, and answer batches of messages until the service ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a model prints goes to the log

@@ -58,7 +58,7 @@ def train(settings: TrainSettings) -> None:
             f"DATASET={settings.dataset!r}: the numbers are too large to fit on: their squares are beyond 1e308"
         ) from problem
     print(f"mean absolute error on {streamed.sum()} held-out rows: {error:.2f}")
-    print(f"of always answering the mean: {error_of_mean:.2f}")
+    print(f"of always predicting the mean: {error_of_mean:.2f}")
     try:
         files.replace(path, pickle.dumps(model, protocol=5))
     except OSError as problem:

@@ -49,7 +49,7 @@ def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
 
         second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert second.returncode == 1
-        assert second.stderr == "make local: runs here already\n"
+        assert second.stderr == "make local: is already running in this folder\n"
 
         local.send_signal(signal.SIGINT)
         assert local.wait(30) == 0

@@ -49,7 +49,7 @@ BAD_ANYWHERE = {
 }
 BAD_HALF = {"body NaN": b'{"id": %d, "body": NaN}', "body a list": b'{"id": %d, "body": [1.0]}'}
 BAD_VECTOR = {"too few": b'{"id": %d, "body": [1]}', "nested": b'{"id": %d, "body": [[1, 2, 3]]}'}
-ALONE = "its other half did not come"
+ALONE = "its partner did not come"
 
 
 class Message(NamedTuple):

@@ -56,7 +56,7 @@ def test_a_bad_setting_stops_the_service(run: Run, name: str, env: dict[str, str
 def test_a_broker_that_refuses_us_stops_the_service(run: Run, node: Broker, name: str, user: str, vhost: str) -> None:
     service = run(name, AMQP_URL=f"amqp://{user}@127.0.0.1:{node.port}/{vhost}")
     assert service.wait() == 2
-    assert f"127.0.0.1:{node.port} rejects us, check user, password and vhost in AMQP_URL" in service.log
+    assert f"127.0.0.1:{node.port} rejects the login: check user, password and virtual host in AMQP_URL" in service.log
     assert service.log.count("\n") == 1
     assert "wr" not in service.log.replace("write", "")
 

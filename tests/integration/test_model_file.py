@@ -39,7 +39,7 @@ def test_a_new_model_takes_effect_and_a_bad_one_does_not(
     assert ask() > 100
     replace(path, b"not a pickle")
     model.wait_for_log("cannot be loaded")
-    assert "the old model goes on" in model.log
+    assert "the old model stays" in model.log
     assert ask() > 100
     replace(path, pickle.dumps(seven))
     model.wait_for_log("took the new model")

@@ -214,7 +214,7 @@ def test_the_version_that_wrote_it_and_the_one_that_is_here_are_named(
     content = zlib.compress(old) if compress else old
     text = rejection(tmp_path, content)
     assert f"scikit-learn 1.2.2 wrote it, and {sklearn.__version__} is installed" in text
-    assert "scikit-learn==1.2.2 in model/requirements.txt" in text
+    assert "scikit-learn==1.2.2 in features/requirements.in" in text
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
@@ -240,7 +240,7 @@ def test_the_package_that_is_missing_is_named(tmp_path: Path, content: bytes, wh
     text = rejection(tmp_path, content)
     assert what in text
     if "not installed" in what:
-        assert "model/requirements.txt" in text
+        assert "model/requirements.in" in text
         assert "cloudpickle" in text
 
 

@@ -52,7 +52,7 @@ def test_the_bundled_data_gives_the_committed_model(fit: Run) -> None:
     code, text, model = fit()
     assert code == 0
     assert "331 of 442 rows of 10 features, from scikit-learn's diabetes data, since DATASET is not set" in text
-    assert "mean absolute error on 111 held-out rows: 49.56\nof always answering the mean: 70.91\n" in text
+    assert "mean absolute error on 111 held-out rows: 49.56\nof always predicting the mean: 70.91\n" in text
     X, _ = load_diabetes(return_X_y=True)
     committed = pickle.loads((ROOT / "model/src/myfile.pkl").read_bytes())
     np.testing.assert_allclose(model.predict(X), committed.predict(X), rtol=1e-9)
