@@ -48,8 +48,8 @@ REASONS = {  # what a person must find in the reason
     "empty": "truncated|empty",
     "over 1 MiB": "at most 1048576 bytes, got 1048596",
     "10 MiB": "at most 1048576 bytes, got 10485763",
-    "deep nesting": "recursion|depth|array.*body",
-    "deep nesting in another key": "recursion|depth",
+    "deep nesting": "nested too deeply|array.*body",
+    "deep nesting in another key": "nested too deeply",
 }
 
 

@@ -47,7 +47,7 @@ def test_a_queue_that_is_there_already_is_used_with_one_warning(
     pair(client, 1)
     eventually(lambda: rows(tmp_path / "logs") == [(1, 1, 2, 1)])
     (warning,) = [line for line in metric.log.splitlines() if "WARNING" in line]
-    assert "the queue y_true is there already" in warning
+    assert "the queue y_true exists in another form" in warning
     assert ("lose messages" if kind in HARMFUL else "policy") in warning
     assert "inequivalent arg" in warning
     assert metric.terminate() == 0
