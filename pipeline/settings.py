@@ -21,6 +21,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
+STOPS = (signal.SIGTERM, signal.SIGINT)
 STOP = 1.5  # seconds after SIGTERM at which the process ends, whatever hangs: a stop may take 2 s
 
 T = TypeVar("T")
@@ -74,13 +75,16 @@ def one_line_errors(program: str) -> Iterator[None]:
 def run(service: str, kind: type[T], main: Callable[[T], Awaitable[None]]) -> None:
     """Run a service, `main(settings)`, until it is done or SIGTERM or SIGINT ends it: exit code 0.
 
-    `main` is cancelled where it awaits. Anything that still hangs, such as a DNS lookup, ends with the process.
+    What `main` does before it returns an awaitable ends at once; the awaitable is cancelled where it awaits. Anything
+    that still hangs, such as a DNS lookup, ends with the process.
     """
     with one_line_errors(service):
         settings = read(kind)
         level = settings.log_level  # type: ignore[attr-defined]
         logging.basicConfig(level=level, format=f"%(asctime)s {service} %(levelname)s %(message)s")
         logging.getLogger("pika").setLevel(logging.CRITICAL)  # otherwise it logs tracebacks during outages
+        for number in STOPS:
+            signal.signal(number, lambda *_: os._exit(0))
         asyncio.run(_until_told_to_stop(main(settings)))
 
 
@@ -91,9 +95,9 @@ async def _until_told_to_stop(main: Awaitable[None]) -> None:
         task.cancel()
         loop.call_later(STOP, os._exit, 0)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPS:
         loop.add_signal_handler(number, stop)
     await asyncio.wait({task})
     if task.cancelled():
-        os._exit(0)  # what still runs in a thread, such as loading data, would be waited for
+        os._exit(0)  # what still runs in a thread would be waited for
     task.result()

@@ -19,6 +19,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -48,8 +49,12 @@ class FeaturesSettings(BrokerSettings, DataSettings):
     seed: Annotated[int, Meta(ge=0, description="a whole number, 0 or more")] | None = None
 
 
-async def main(settings: FeaturesSettings) -> None:
-    samples = Samples(await asyncio.to_thread(load, settings), settings)
+def main(settings: FeaturesSettings) -> Awaitable[None]:
+    """Load the data, then publish samples of it."""
+    return publish(Samples(load(settings), settings), settings)
+
+
+async def publish(samples: "Samples", settings: FeaturesSettings) -> None:
     await stay_connected("features", settings, (FEATURES, Y_TRUE), partial(stream, samples))
     log.info("published all %d samples", samples.drawn)
 
