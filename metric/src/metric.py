@@ -36,6 +36,7 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 RETRY = 1.0  # seconds until the next try of what the disk did not take
 TICK = 0.5  # seconds between two looks at what has expired, and at the lock
+NOTE = 60.0  # seconds between two notes of how long metric has been running
 KNOWN = 1_000_000  # rows that stay in the database, so that a late repeat makes no second one
 CHUNK = 10_000  # rows appended to the CSV at once, a bound on memory
 EXPIRED = 500  # halves expired at once
@@ -53,14 +54,16 @@ SCHEMA = """
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         id REAL UNIQUE, queue TEXT, value REAL, since REAL, message BLOB);
     CREATE TABLE IF NOT EXISTS rows (seq INTEGER PRIMARY KEY, id REAL UNIQUE, y_true REAL, y_pred REAL);
-    CREATE TABLE IF NOT EXISTS csv (
-        written INTEGER, size INTEGER, first INTEGER NOT NULL DEFAULT 0, clock REAL NOT NULL DEFAULT 0);
+    CREATE TABLE IF NOT EXISTS csv (written INTEGER);
     INSERT INTO csv (written) SELECT 0 WHERE NOT EXISTS (SELECT * FROM csv);
 """
-UPGRADE = """
+SINCE_VERSION_01 = """
+    BEGIN;
     ALTER TABLE csv ADD COLUMN size INTEGER;
     ALTER TABLE csv ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE csv ADD COLUMN clock REAL NOT NULL DEFAULT 0;
+    UPDATE halves SET since = since - strftime('%s');
+    COMMIT;
 """
 
 log = logging.getLogger(__name__)
@@ -204,9 +207,9 @@ class MetricLog:
         int | None
     )  # of the CSV up to that row; None: unknown, because the CSV is older than the database or of version 0.1
     ran: float  # seconds, before this start
+    noted: float  # of these, what the database has
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.path, self.state_path = folder, folder / LOG, folder / STATE
         self.lock = asyncio.Lock()
         self.repeats = self.contradictions = 0
@@ -228,8 +231,7 @@ class MetricLog:
 
         When this returns all is synced, in files that are still there.
         """
-        if self.identify_state() != self.state:
-            self.restore_state()
+        self.keep_state()
         contradictions, waiting, joined = (
             list[tuple[Message, str]](),
             dict[float, Half](),
@@ -264,6 +266,7 @@ class MetricLog:
             self.db.execute("UPDATE csv SET clock = ?", (now,))
         self.write()
         self.models.note(halves)
+        self.keep_state()
         return contradictions
 
     def known(self, ids: list[float]) -> dict[float, dict[str, float]]:
@@ -280,10 +283,16 @@ class MetricLog:
 
     def expired(self, ttl: float) -> list[Half]:
         """The halves that have waited for longer than so many seconds, the oldest EXPIRED of them."""
+        self.keep_state()
         query = "SELECT queue, id, value, message, '', seq FROM halves WHERE since < ? ORDER BY seq LIMIT ?"
-        return [Half(*row) for row in self.db.execute(query, (self.clock() - ttl, EXPIRED))]
+        now = self.clock()
+        if now > self.noted + NOTE:  # otherwise the time in which nothing came would not count after a restart
+            self.db.execute("UPDATE csv SET clock = ?", (now,))
+            self.noted = now
+        return [Half(*row) for row in self.db.execute(query, (now - ttl, EXPIRED))]
 
     def forget(self, halves: list[Half]) -> None:
+        self.db.execute("BEGIN IMMEDIATE")
         with self.db:
             self.db.executemany("DELETE FROM halves WHERE seq = ?", [(half.seq,) for half in halves])
 
@@ -324,8 +333,10 @@ class MetricLog:
         """Remember the CSV's last row and its size. Not synced: after a power cut, `compare` finds the rows again."""
         self.written = written
         self.db.execute("PRAGMA synchronous = NORMAL")
-        self.db.execute("UPDATE csv SET written = ?, size = ?, first = ?", (self.written, self.size, self.first))
-        self.db.execute("PRAGMA synchronous = FULL")
+        try:
+            self.db.execute("UPDATE csv SET written = ?, size = ?, first = ?", (self.written, self.size, self.first))
+        finally:
+            self.db.execute("PRAGMA synchronous = FULL")
 
     def close_csv(self) -> None:
         if self.csv >= 0:
@@ -383,20 +394,21 @@ class MetricLog:
 
     def lock_folder(self) -> None:
         """Keep a second metric out: a lock on the folder lasts as long as the process, whatever is deleted in it."""
-        self.folder_descriptor = os.open(self.folder, os.O_RDONLY)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.folder, os.O_RDONLY)
         try:
-            fcntl.flock(self.folder_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self.folder_descriptor)
-            raise
+            os.close(descriptor)
+            raise BlockingIOError("another metric has it") from None
+        self.folder_descriptor = descriptor
 
     def open_state(self) -> None:
         self.db = sqlite3.connect(self.state_path, timeout=0, isolation_level=None)
         try:
             self.db.executescript(SCHEMA)
-            if "size" not in {name for _, name, *_ in self.db.execute("PRAGMA table_info(csv)")}:  # of version 0.1
-                self.db.executescript(UPGRADE)
-                self.db.execute("UPDATE halves SET since = since - ?", (time.time(),))
+            if "size" not in {name for _, name, *_ in self.db.execute("PRAGMA table_info(csv)")}:
+                self.db.executescript(SINCE_VERSION_01)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:  # a metric of version 0.1
                 raise BlockingIOError from None
@@ -404,6 +416,7 @@ class MetricLog:
         self.written, self.size, self.first, self.ran = self.db.execute(
             "SELECT written, size, first, clock FROM csv"
         ).fetchone()
+        self.noted = self.ran
         self.state = self.identify_state()
 
     def identify_state(self) -> list[object]:
@@ -411,11 +424,16 @@ class MetricLog:
         paths = (self.folder, self.state_path, Path(f"{self.state_path}-wal"))
         return [identity and identity[:2] for identity in map(identify, paths)]
 
+    def keep_state(self) -> None:
+        if self.identify_state() != self.state:
+            self.restore_state()
+
     def restore_state(self) -> None:
         """Write the database again, out of the files that are still open, where somebody took these away."""
-        log.warning("%s was removed or replaced; it is written again, with all unmatched values", self.state_path)
-        if identify(self.folder)[:2] != identify(self.folder_descriptor)[:2]:
+        former = self.folder_descriptor
+        if identify(self.folder)[:2] != identify(former)[:2]:
             self.lock_folder()
+            os.close(former)
             self.close_csv()
         copy = self.state_path.with_suffix(".new")
         copy.unlink(missing_ok=True)
@@ -432,6 +450,7 @@ class MetricLog:
         ran = self.clock()
         self.open_state()
         self.ran, self.started = ran, time.monotonic()
+        log.warning("%s was removed or replaced; it is written again, with all unmatched values", self.state_path)
 
 
 def identify(path: Path | int) -> tuple[int, int, int]:
