@@ -1,9 +1,10 @@
 """What `make bench` runs: how fast the pipeline is beside other ways to write it, and how flat it stays as it grows.
 
-    python benchmarks/bench.py [--quick] [--url amqp://…] [--output benchmarks/results]
+    python benchmarks/bench.py [--quick] [--beside COMMIT] [--url amqp://…] [--output benchmarks/results]
 
 Everything is measured in one run, in turn and in several rounds, since only what was measured side by side can be
-compared. Writes OUTPUT.md and OUTPUT.png; with --quick, whose numbers are too rough to keep, it only prints.
+compared; --beside runs an older commit of this repository in turn with the one at hand. Writes OUTPUT.md and
+OUTPUT.png; with --quick, whose numbers are too rough to keep, it only prints.
 """
 
 from __future__ import annotations
@@ -31,19 +32,23 @@ import pika.exceptions
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "metric" / "src")]
+sys.path[:0] = [str(ROOT), str(HERE), str(ROOT / "metric" / "src")]
 import metric  # noqa: E402
+import slow_model  # noqa: E402
 from local import Broker  # noqa: E402
 
 QUEUES = ("features", "y_true", "y_pred", "dead_letters")
 DEADLINE = 120.0  # seconds for any one run
+Roots = dict[str, Path]  # the pipeline, and another commit of it, and where they are
 MODEL = ROOT / "model" / "src" / "myfile.pkl"
+OURS = "this pipeline"
 FORMS = {  # name: samples a round
     "safe, per message": 1500,
     "exercise": 6000,
-    "this pipeline": 40_000,
+    OURS: 40_000,
     "ceiling": 60_000,
 }
+SLOW_VECTORS = 300
 SCRIPTS = {"safe, per message": "per_message.py", "exercise": "exercise.py", "ceiling": "ceiling.py"}
 
 
@@ -81,6 +86,12 @@ class Process:
         except (OSError, IndexError):
             return 0
 
+    def cpu(self) -> float:
+        """Seconds of CPU so far, with those of the processes which it started; also when it has just ended."""
+        children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children")
+        pids = [self.popen.pid, *map(int, children.read_text().split() if children.exists() else [])]
+        return sum(map(cpu_seconds, pids))
+
     def end(self) -> None:
         self.popen.send_signal(signal.SIGCONT)
         self.popen.terminate()
@@ -93,14 +104,16 @@ class Run(NamedTuple):
     rate: float  # samples/s, from the first row in the CSV to the last
     delays: list[float]  # seconds from each sample's id to its row
     peaks: dict[str, float]  # MB
+    cpu: dict[str, float]  # seconds a sample, of each service
     connected: float  # seconds from metric's start
 
 
 class Bench:
     """Starts processes against one broker, and clears up after each measurement."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url, self.folder = url, folder
+    def __init__(self, url: str, folder: Path, broker: int | None = None) -> None:
+        """`broker`: the process of the broker, where it is a private one."""
+        self.url, self.folder, self.broker = url, folder, broker
         self.processes: list[Process] = []
         parameters = pika.URLParameters(url)
         parameters.heartbeat = 0  # nobody serves it while a measurement runs
@@ -124,23 +137,28 @@ class Bench:
         for queue in QUEUES:
             self.channel.queue_delete(queue)
 
-    def run(self, form: str, count: int, logs: Path | None = None, pause: float = 0.01, **env: object) -> Run:
+    def run(
+        self, form: str, count: int, logs: Path | None = None, pause: float = 0.01, root: Path = ROOT, **env: object
+    ) -> Run:
         """Run all services of a form until so many samples have a row; without plot in a folder that is given."""
         names = ["metric", "model", "features"] if form in SCRIPTS or logs else ["metric", "model", "plot", "features"]
         logs = logs or Path(tempfile.mkdtemp(dir=self.folder))
         env |= {"COUNT": count, "SEED": 1, "LOGS_DIR": logs, "MODEL_PATH": MODEL}
-        services, connected = {}, 0.0
+        services, connected, cpu = dict[str, Process](), 0.0, dict[str, float]()
         csv = logs / "metric_log.csv"
         before = csv.stat().st_size if csv.exists() else 0
         for name in names:
             start = time.perf_counter()
-            command = (HERE / SCRIPTS[form], name) if form in SCRIPTS else (ROOT / name / "src" / f"{name}.py",)
-            services[name] = self.start(*command, **({"INTERVAL": 0} | env))
-            if name in ("metric", "model"):
+            command = (HERE / SCRIPTS[form], name) if form in SCRIPTS else (root / name / "src" / f"{name}.py",)
+            services[name] = self.start(*command, PYTHONPATH=root, **({"INTERVAL": 0} | env))
+            if name in ("metric", "model") or (name == "features" and form not in SCRIPTS):
                 services[name].wait_for("connected")
+                cpu[name] = services[name].cpu()
             connected = connected or time.perf_counter() - start
         if form == "ceiling":
-            return Run(services["metric"].numbers()[0], [], {}, connected)
+            return Run(services["metric"].numbers()[0], [], {}, {}, connected)
+        if self.broker:
+            cpu["broker"] = cpu_seconds(self.broker)
         seen: list[tuple[float, float]] = []
         peaks: dict[str, float] = {}
         for arrival in itertools.islice(arrivals(csv, before, pause), count):
@@ -149,7 +167,12 @@ class Bench:
                 peaks |= {name: peak for name, service in services.items() if (peak := service.peak())}
         times = [now for now, _ in seen]
         rate = (count - times.count(times[0])) / (times[-1] - times[0])
-        return Run(rate, [now - id for now, id in seen], peaks, connected)
+        end = {name: services[name].cpu() if name in services else cpu_seconds(self.broker) for name in cpu}
+        cpu = {name: (end[name] - cpu[name]) / count for name in cpu}
+        return Run(rate, [now - id for now, id in seen], peaks, cpu, connected)
+
+    def waiting(self, queue: str) -> int:
+        return int(self.channel.queue_declare(queue, passive=True).method.message_count)
 
     def predictions(self, script: Path, forest: Path, processes: int, count: int) -> tuple[float, float]:
         """Predictions/s of a heavy model, from a queue that is full at first, and the share of the cores in use."""
@@ -162,9 +185,15 @@ class Bench:
         start, (total, idle) = time.perf_counter(), cores()
         for model in models:
             model.popen.send_signal(signal.SIGCONT)
-        wait(lambda: self.channel.queue_declare("y_pred", passive=True).method.message_count >= count, 0.02)
+        wait(lambda: self.waiting("y_pred") >= count, 0.02)
         seconds, now = time.perf_counter() - start, cores()
         return count / seconds, 1 - (now[1] - idle) / max(now[0] - total, 1)
+
+
+def cpu_seconds(pid: int | None) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def cores() -> tuple[int, int]:
@@ -262,36 +291,68 @@ class Report:
         return "\n".join(lines)
 
 
-def throughput(bench: Bench, report: Report, rounds: int, share: float) -> dict[str, list[float]]:
-    print("throughput, samples/s:", ", ".join(FORMS))
-    rates: dict[str, list[float]] = {form: [] for form in FORMS}
-    peaks: dict[str, float] = {}
+def throughput(bench: Bench, report: Report, roots: Roots, rounds: int, share: float) -> dict[str, list[float]]:
+    forms = FORMS | dict.fromkeys(roots, FORMS[OURS])
+    print("throughput, samples/s:", ", ".join(forms))
+    runs: dict[str, list[Run]] = {form: [] for form in forms}
     for number in range(rounds):
-        for form, count in FORMS.items():
-            run = bench.run(form, int(count * share))
+        for form, count in forms.items():
+            runs[form].append(bench.run(form, int(count * share), root=roots.get(form, ROOT)))
             bench.clear()
-            rates[form].append(run.rate)
-            if form == "this pipeline":
-                peaks = {name: max(peak, peaks.get(name, 0)) for name, peak in run.peaks.items()}
-        print(f"    round {number + 1} of {rounds}: ", *(f"{rate[-1]:,.0f}" for rate in rates.values()), flush=True)
-    ours = rates["this pipeline"]
-    for form, least in ("safe, per message", 15), ("exercise", 2), ("ceiling", 0.42):
-        ratio = statistics.median(a / b for a, b in zip(ours, rates[form], strict=True))
-        report.target(f"this pipeline / {form}", ratio, least, "{:.2f}", at_least=True)
+        print(f"    round {number + 1} of {rounds}: ", *(f"{done[-1].rate:,.0f}" for done in runs.values()), flush=True)
+    rates = {form: [run.rate for run in done] for form, done in runs.items()}
+    for form, least in {"safe, per message": 15, "exercise": 2, "ceiling": 0.42}.items():
+        ratio = statistics.median(a / b for a, b in zip(rates[OURS], rates[form], strict=True))
+        report.target(f"{OURS} / {form}", ratio, least, "{:.2f}", at_least=True)
     for form, values in rates.items():
         spread = f"{statistics.median(values):,.0f} samples/s ({min(values):,.0f} to {max(values):,.0f})"
         report.add(f"throughput: {form}", spread)
+    for form in roots:
+        cpu = {name: 1e6 * statistics.median(run.cpu[name] for run in runs[form]) for name in runs[form][0].cpu}
+        report.add(f"CPU a sample: {form}", ", ".join(f"{name} {value:.0f} µs" for name, value in cpu.items()))
+    peaks = {name: max(run.peaks[name] for run in runs[OURS]) for name in runs[OURS][0].peaks}
     report.add("memory at most", ", ".join(f"{name} {peak:.0f} MB" for name, peak in peaks.items()))
     return rates
 
 
-def latency(bench: Bench, report: Report, count: int) -> None:
+def latency(bench: Bench, report: Report, roots: Roots, rounds: int, count: int) -> None:
     print("latency from publish to row, at 50 samples/s")
-    delays = 1000 * np.array(bench.run("this pipeline", count, pause=0.0005, INTERVAL=0.02).delays)
-    bench.clear()
-    p50, p99 = np.percentile(delays, [50, 99])
-    report.add("latency at 50 samples/s: p50, p99, maximum", f"{p50:.1f}, {p99:.1f}, {delays.max():.1f} ms")
-    report.target("latency at 50 samples/s, p99", p99, 50, "{:.1f} ms")
+    delays: dict[str, list[float]] = {form: [] for form in roots}
+    for _ in range(rounds):
+        for form, root in roots.items():
+            delays[form] += bench.run(form, count, root=root, pause=0.0005, INTERVAL=0.02).delays
+            bench.clear()
+    for form, seconds in delays.items():
+        p50, p99, most = 1000 * np.percentile(seconds, [50, 99, 100])
+        report.add(f"latency at 50 samples/s: {form}", f"p50 {p50:.1f}, p99 {p99:.1f}, maximum {most:.1f} ms")
+    report.target("latency at 50 samples/s, p99", 1000 * np.percentile(delays[OURS], 99), 50, "{:.1f} ms")
+
+
+def slow(folder: Path, report: Report, count: int) -> None:
+    """On a broker that takes back what a consumer holds for more than a minute."""
+    print(f"a model that takes {slow_model.SECONDS} s for a vector, and a second one 3 s later")
+    with Broker(folder / "slow-broker", config="consumer_timeout = 60000") as broker:
+        bench = Bench(broker.url, folder)
+        path = folder / "slow.pkl"
+        path.write_bytes(pickle.dumps(slow_model.SlowModel(), protocol=5))
+        environment = {"MODEL_PATH": path, "PYTHONPATH": f"{ROOT}:{HERE}"}
+        models = [bench.start(ROOT / "model/src/model.py", **environment)]
+        models[0].wait_for("connected")
+        start = time.perf_counter()
+        for id in range(count):
+            bench.channel.basic_publish("", "features", b'{"id": %d, "body": [0.5]}' % id)
+        wait(lambda: bench.waiting("y_pred") > 0)
+        first = time.perf_counter() - start
+        time.sleep(3 - first)
+        models.append(bench.start(ROOT / "model/src/model.py", **environment))
+        wait(lambda: bench.waiting("y_pred") >= count, 0.02)
+        seconds = time.perf_counter() - start
+        lost = sum(model.log.read_text().count("no connection") for model in models)
+        bench.clear()
+    cost = f"the first answer after {first:.1f} s, all {count} after {seconds:.0f} s, {lost} connections lost"
+    report.add(f"a model of {slow_model.SECONDS} s a vector, a second one 3 s later", cost)
+    report.target("slow model: first answer", first, 1, "{:.1f} s")
+    report.target("slow model: two processes / one", seconds / (count * slow_model.SECONDS), 0.6, "{:.2f}")
 
 
 def heavy_model(bench: Bench, report: Report, rounds: int, share: float) -> dict[str, float]:
@@ -324,29 +385,31 @@ def heavy_model(bench: Bench, report: Report, rounds: int, share: float) -> dict
     ratio = medians["1 process"] / medians["row by row"]
     report.target("forest: batched / row by row", ratio, 20, "{:.1f}", at_least=True)
     ratio, busy_with_two = medians["2 processes"] / medians["1 process"], statistics.median(shares["2 processes"])
+    most = 1 / statistics.median(shares["1 process"])  # what the cores that one process leaves free allow
     if busy_with_two < 0.95:
         report.target("forest: two processes / one", ratio, 1.6, "{:.2f}", at_least=True)
     else:
-        measured = f"{ratio:.2f}; the cores are {busy_with_two:.0%} busy"
-        report.targets.append(("forest: two processes / one ≥ 1.60, until the cores are used up", measured, True))
+        report.add("forest: two processes / one", f"{ratio:.2f}; the cores allow {most:.2f} at most")
     return medians
 
 
-def redraw(bench: Bench, report: Report, most: int) -> None:
+def redraw(bench: Bench, report: Report, roots: Roots, most: int) -> None:
     print(f"redraw at 10,000 and at {most:,} rows")
     times, peaks = {}, {}
     for rows in 10_000, most:
         logs = Path(tempfile.mkdtemp(dir=bench.folder))
         write_rows(logs / "metric_log.csv", rows)
-        process = bench.start(HERE / "redraw.py", LOGS_DIR=logs)
-        reading, times[rows] = process.numbers()
-        peaks[rows] = process.peak()
-        cost = f"{times[rows]:.0f} ms, {peaks[rows]:.0f} MB at most (all read in {reading:.1f} s)"
-        report.add(f"redraw at {rows:,} rows", cost)
-        bench.clear()
+        for form, root in roots.items():
+            process = bench.start(root / "benchmarks/redraw.py", PYTHONPATH=root, LOGS_DIR=logs)
+            reading, times[form, rows] = process.numbers()
+            peaks[form, rows] = process.peak()
+            cost = f"all read in {reading:.2f} s, then {times[form, rows]:.0f} ms, {peaks[form, rows]:.0f} MB at most"
+            report.add(f"redraw at {rows:,} rows: {form}", cost)
+            bench.clear()
         (logs / "metric_log.csv").unlink()
-    report.target(f"redraw: time at {most:,} rows / at 10,000", times[most] / times[10_000], 1.3, "{:.2f}")
-    report.target(f"redraw: memory at {most:,} rows / at 10,000", peaks[most] / peaks[10_000], 1.3, "{:.2f}")
+    for what, values in ("time", times), ("memory", peaks):
+        ratio = values[OURS, most] / values[OURS, 10_000]
+        report.target(f"redraw: {what} at {most:,} rows / at 10,000", ratio, 1.3, "{:.2f}")
 
 
 def restart(bench: Bench, report: Report, rounds: int, rows: int, waiting: int, count: int) -> None:
@@ -362,7 +425,7 @@ def restart(bench: Bench, report: Report, rounds: int, rows: int, waiting: int, 
             write_state(full, ("y_true",), 1.68e9, waiting)
         runs = []
         for _ in range(rounds):
-            runs.append(bench.run("this pipeline", count, logs))
+            runs.append(bench.run(OURS, count, logs))
             bench.clear()
         peaks[name] = statistics.median(run.peaks["metric"] for run in runs)
         connected = statistics.median(run.connected for run in runs)
@@ -385,7 +448,7 @@ def draw(path: Path, rates: dict[str, list[float]], forest: dict[str, float], ma
     titles = "samples/s, from features to the log", "predictions/s of a forest of 300 trees"
     for axes, bars, title in zip(panels, (groups, models), titles, strict=True):
         for y, (name, (median, values)) in enumerate(reversed(bars.items())):
-            axes.barh(y, median, height=0.6, color="#0072b2" if name in ("this pipeline",) else "#bcd4e6")
+            axes.barh(y, median, height=0.6, color="#0072b2" if name == OURS else "#bcd4e6")
             axes.plot(values, [y] * len(values), "|", color="0.3", markersize=8)
             axes.annotate(f"{median:,.0f}", (max(values), y), (6, 0), textcoords="offset points", va="center")
         axes.set_yticks(range(len(bars)), list(reversed(bars)))
@@ -401,6 +464,7 @@ def draw(path: Path, rates: dict[str, list[float]], forest: dict[str, float], ma
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a look in two minutes; keeps nothing")
+    parser.add_argument("--beside", metavar="COMMIT", help="an older commit, measured in the same run")
     parser.add_argument("--url", help="a broker that is there, without queues of ours; default: a private one")
     parser.add_argument("--output", type=Path, default=HERE / "results", help="what to write, without .md and .png")
     options = parser.parse_args()
@@ -409,17 +473,27 @@ def main() -> None:
         workshop = ROOT / ".local"  # on a disk, as logs/ is; /tmp may be memory, where fsync costs nothing
         workshop.mkdir(exist_ok=True)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=workshop)))
-        url = options.url or stack.enter_context(Broker(folder / "broker")).url
-        bench = Bench(url, folder)
+        roots = {OURS: ROOT}
+        if options.beside:
+            roots[f"commit {options.beside}"] = older = folder / "older"
+            git = ("git", "-C", str(ROOT), "worktree")
+            subprocess.run([*git, "add", "--quiet", "--detach", str(older), options.beside], check=True)
+            stack.callback(subprocess.run, [*git, "remove", "--force", str(older)])
+        if options.url:
+            bench = Bench(options.url, folder)
+        else:
+            broker = stack.enter_context(Broker(folder / "broker"))
+            bench = Bench(broker.url, folder, broker.process.pid if broker.process else None)
         bench.refuse_queues()
         stack.callback(bench.clear)
         described = machine(bench, folder)
         print(described)
         report = Report()
-        rates = throughput(bench, report, 1 if quick else 5, 0.25 if quick else 1)
-        latency(bench, report, 200 if quick else 1000)
+        rates = throughput(bench, report, roots, 1 if quick else 5, 0.25 if quick else 1)
+        latency(bench, report, roots, 1 if quick else 3, 200 if quick else 500)
         forest = heavy_model(bench, report, 1 if quick else 3, 0.25 if quick else 1)
-        redraw(bench, report, 10**6 if quick else 10**7)
+        slow(folder, report, 30 if quick else SLOW_VECTORS)
+        redraw(bench, report, roots, 10**6 if quick else 10**7)
         rows, waiting, count = (10**6, 10**5, 5000) if quick else (10**7, 10**6, 20_000)
         restart(bench, report, 1 if quick else 3, rows, waiting, count)
     picture = options.output.with_suffix(".png")
