@@ -496,6 +496,7 @@ class Exporter:
         self.contradictions = Gauge("metric_contradictions", "Of these, those with another value than the first")
         self.last_row = Gauge("metric_last_row_timestamp_seconds", "When the CSV was last written to")
         self.error = Histogram("metric_absolute_error", "Absolute error, in the unit of the target", buckets=BUCKETS)
+        self.squared_error = Counter("metric_squared_error", "Sum of the squared errors of these")
         self.update()
         try:
             server, _ = start_http_server(port, host)
@@ -517,8 +518,9 @@ class Exporter:
         for seq, error in self.log.db.execute(query, (self.seen, self.log.written)):
             self.seen = seq
             self.rows.inc()
-            if math.isfinite(error):  # one that is not would make the sum useless for good
+            if math.isfinite(error * error):  # one that is not would make the sums useless for good
                 self.error.observe(error)
+                self.squared_error.inc(error * error)
         self.waiting.set(*self.log.db.execute("SELECT count(*) FROM halves").fetchone())
         self.repeats.set(self.log.repeats)
         self.contradictions.set(self.log.contradictions)

@@ -52,6 +52,7 @@ def test_the_figures_are_those_of_what_was_published(client: Client, run: Run, t
     figures = scrape(port)
     assert figures["metric_rows_total"] == figures["metric_absolute_error_count"] == len(errors)
     assert figures["metric_absolute_error_sum"] == pytest.approx(sum(map(abs, errors)), rel=1e-12)
+    assert figures["metric_squared_error_total"] == pytest.approx(sum(error**2 for error in errors), rel=1e-12)
     buckets = {name: value for name, value in figures.items() if name.startswith("metric_absolute_error_bucket")}
     bounds = [float(re.findall('le="(.*)"', name)[0]) for name in buckets]
     assert (bounds[0], bounds[-2], bounds[-1], len(bounds)) == (0.001, 50000, float("inf"), 25)
