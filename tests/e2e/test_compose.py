@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from e2e.stack import BROKER_CONFIG, ORDINARY_USER, SERVICES, Stack, get, run
-from harness import ROOT, eventually
+from harness import ROOT, Client, eventually, publish
 
 import json
 import os
+import re
 import struct
 import subprocess
 import time
@@ -174,6 +175,25 @@ def test_make_up_and_four_models_and_make_down(new_stack: Any, generations: dict
     assert not stack.left("network")
     assert "rm logs/*" in stack.make("clean")
     assert not stack.left("volume")
+
+
+def test_queues_that_let_programs_in_which_declare_them_as_tutorials_do(
+    new_stack: Any, generations: dict[str, list[str]]
+) -> None:
+    """Made by the commands of docs/troubleshooting.md; the services use them."""
+    stack: Stack = new_stack(min(generations))
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    (commands,) = re.findall(r"^  ```sh\n(.*?)^  ```", page, re.MULTILINE | re.DOTALL)
+    commands = commands.replace("15672", str(stack.management_port))
+    run("bash", "-ec", commands, cwd=stack.folder, env=stack.environment)
+    stack.compose("up", "-d", "--build", "metric")
+    client = Client(f"amqp://guest:guest@127.0.0.1:{stack.amqp_port}/%2F")
+    for queue in ("features", "y_true", "y_pred"):
+        for durable in False, True:
+            client.connection.channel().queue_declare(queue, durable=durable)
+    publish(client, 1.0)
+    eventually(lambda: stack.rows() == [(1.0, 1.5, 0.75, 0.75)], "its row", 60)
+    client.connection.close()
 
 
 def test_make_up_reports_a_service_that_does_not_start(new_stack: Any, generations: dict[str, list[str]]) -> None:
