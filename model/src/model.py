@@ -1,7 +1,7 @@
 """model: answers each feature vector with the prediction of a pre-trained scikit-learn model.
 
 Consumes `features` ({"id": seconds, "body": [number or null, ...]}), publishes `y_pred` ({"id": seconds, "body":
-number}) with the SHA-256 of the model in the property app_id.
+number}), the first of a batch with the SHA-256 of the model in the property app_id.
 
 Promise: a vector is acknowledged when the broker has confirmed its answer: the prediction, or the vector itself in
 `dead_letters` with the reason. A crash in between repeats the answer, which metric ignores. The model runs in a process
@@ -16,11 +16,13 @@ from pipeline.settings import UnusableError, read, run
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
 import sys
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -106,10 +108,10 @@ async def serve(predictor: "Predictor", broker: Broker) -> None:
     async for batch in broker.batches(FEATURES):
         answers = await predictor.answer([delivery.body for delivery in batch])
         await broker.publish(
-            Outgoing(Y_PRED, answer.message, predictor.properties)
+            Outgoing(Y_PRED, answer.message, properties)
             if isinstance(answer, Prediction)
             else broker.dead_letter(delivery, answer.reason)
-            for delivery, answer in zip(batch, answers, strict=True)
+            for delivery, answer, properties in zip(batch, answers, predictor.properties(), strict=False)
         )
         broker.acknowledge(batch)
 
@@ -128,10 +130,10 @@ class Predictor:
         """Raises UnusableError where the model cannot be used."""
         return cls(settings, await ModelProcess.start(settings))
 
-    @property
-    def properties(self) -> pika.BasicProperties:
-        """Those of a prediction: persistent, and by which model."""
-        return pika.BasicProperties(delivery_mode=2, app_id=self.process.sha256)
+    def properties(self) -> Iterator[pika.BasicProperties]:
+        """Those of a batch of predictions, without end: the first one says which model they are from."""
+        yield pika.BasicProperties(delivery_mode=2, app_id=self.process.sha256)
+        yield from itertools.repeat(pika.BasicProperties(delivery_mode=2))
 
     async def answer(self, bodies: list[bytes]) -> list[Prediction | Rejection]:
         """One answer for each message.
