@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from faults.faulty_models import Sum, SumOfThree, pickled
 from faults.oracle import QUORUM
+from features import WAITING, WAITING_BYTES
 from harness import QUEUES, ROOT, Client, Run, Service, eventually
 from local import Broker
 
@@ -12,7 +13,6 @@ import time
 from pathlib import Path
 
 import pytest
-from features import WAITING, WAITING_BYTES
 
 pytestmark = pytest.mark.broker
 MIB = 2**20
@@ -66,7 +66,8 @@ def test_features_holds_back_earlier_and_in_little_memory_where_vectors_are_larg
         ((body, _),) = client.take("features", 1)
         assert MIB * 0.8 < len(body) < MIB
         assert 0.9 * WAITING_BYTES < waiting * len(body) < 1.5 * WAITING_BYTES, f"{waiting} messages"
-        client.channel.queue_purge("features")
+        for queue in ("features", "y_true"):
+            client.channel.queue_purge(queue)
     most = peak(features.process.pid)
     assert most < 300, f"{most} MiB"
     assert features.terminate() == 0
