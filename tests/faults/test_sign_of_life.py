@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     """A disk of its own for temporary files."""
     path = tmp_path / "temporary"
     path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=1777", "temporary", path]
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=1777", "temporary", str(path)]
     if os.getuid() != 0 or subprocess.run(command, check=False).returncode:
         unavailable("may not mount a disk")
     yield path
