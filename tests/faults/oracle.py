@@ -86,7 +86,9 @@ class Publisher(threading.Thread):
         self.url, self.random, self.numbers = url, random.Random(f"{seed} {first}"), range(first, 2**40, step)
         self.contradict, self.transient = contradict, transient
         self.stopping = threading.Event()
-        self.publishing = threading.Lock()  # held while a confirm is waited for
+        self.going = threading.Event()  # cleared for a pause
+        self.going.set()
+        self.publishing = threading.Lock()  # held until the confirm is there
         self.extra: SimpleQueue[Message] = SimpleQueue()  # messages to publish next
         self.samples: list[Sample] = []
         self.letters: dict[bytes, str] = {}  # what must come to be among the dead letters, and by which queue it came
@@ -100,6 +102,7 @@ class Publisher(threading.Thread):
             if contradicts and contradicts not in self.acknowledged:
                 continue
             channel = channel or eventually(self.connect, "a connection to the broker", 120)
+            self.going.wait()
             with self.publishing:
                 self.attempted.add(body)
                 try:
@@ -229,6 +232,9 @@ class Oracle:
     def paused(self) -> Iterator[None]:
         """Meanwhile nothing is published, and what was is confirmed or given up."""
         with ExitStack() as stack:
+            for publisher in self.publishers:
+                publisher.going.clear()
+                stack.callback(publisher.going.set)
             for publisher in self.publishers:
                 stack.enter_context(publisher.publishing)
             yield
