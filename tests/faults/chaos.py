@@ -194,12 +194,13 @@ class Chaos:
         """Delete a queue and declare it again, maybe in another form, at a time when it is empty and stays so."""
         if self.restart.is_alive():
             self.restart.join()
-        with self.oracle.paused(), self.features.paused(), closing(Client(self.broker.url).connection) as connection:
+        queue = self.random.choice(FED)
+        with self.oracle.paused(), self.features.paused():
             for _ in range(2):  # what has left one queue may not have come to the next
                 eventually(self.drained, "empty queues", DRAINED)
-            queue = self.random.choice(FED)
-            print("delete_queue", queue, flush=True)
-            connection.channel().queue_delete(queue)
+            print("delete_queue", end=" ")
+            with closing(Client(self.broker.url).connection) as connection:
+                connection.channel().queue_delete(queue)
             self.declare(queue)
         time.sleep(SETTLED)
 
