@@ -75,14 +75,14 @@ def test_features_holds_back_earlier_and_in_little_memory_where_vectors_are_larg
 
 
 def test_model_takes_large_vectors_in_little_memory(client: Client, run: Run, tmp_path: Path) -> None:
-    """300 of almost 1 MiB: every third is answered, the others, too long by one number, become dead letters."""
+    """300 of almost 1 MiB, after small ones, of which it takes many at once."""
     for queue in QUEUES:
         client.declare(queue, **QUORUM)
-    body = {"id": 1, "body": [0.5] * 209_000}
-    for id in range(300):
-        client.publish("features", body | {"id": id})
-        if id % 3 == 0:
-            client.publish("features", {"id": 1000 + id, "body": [1, 2, 3]})
+    for id in range(2000):
+        client.publish("features", {"id": id, "body": [1, 2, 3]})
+    large = json.dumps({"id": 1, "body": [0.5] * 209_000}).encode()
+    for _ in range(300):
+        client.publish("features", large)
     model = run("model", MODEL_PATH=pickled(SumOfThree(), tmp_path), PYTHONPATH=ROOT / "tests")
     model.wait_for_log("connected")
     (child,) = children(model)
@@ -91,10 +91,10 @@ def test_model_takes_large_vectors_in_little_memory(client: Client, run: Run, tm
     def answered() -> bool:
         nonlocal most
         most = max(most, peak(model.process.pid) + peak(child))
-        return client.count("y_pred") == 100 and client.count("dead_letters") >= 300
+        return client.count("y_pred") >= 2000 and client.count("dead_letters") >= 300
 
     eventually(answered, "all answers", 120)
-    assert most < 900, f"{most} MiB"
+    assert most < 1300, f"{most:.0f} MiB"  # what both share is counted twice; without bounds it is 4,000
     assert model.terminate() == 0
     client.channel.queue_purge("dead_letters")
 
