@@ -1,6 +1,6 @@
 """Kills everything with SIGKILL at random moments under load, does mischief besides, counts what is lost or twice.
 
-python tests/faults/chaos.py --seed N --kills 25 [--image IMAGE]
+python tests/faults/chaos.py --seed N --kills 15 [--image IMAGE]
 
 Mischief: queues that are there already in another form, or are deleted and declared again; files of metric that are
 taken away; large messages; a clock that is stepped. Two things wait for their moment, because no service could keep its
@@ -283,7 +283,7 @@ def has_image(image: str) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of messages, targets and moments")
-    parser.add_argument("--kills", type=int, default=25, help="of the broker; of model and metric four times as many")
+    parser.add_argument("--kills", type=int, default=15, help="of the broker; of model and metric four times as many")
     parser.add_argument("--image", default="", help="of RabbitMQ, instead of the system's package")
     arguments = parser.parse_args()
     if arguments.image and not has_image(arguments.image):

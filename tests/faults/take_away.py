@@ -27,9 +27,10 @@ def rename_state(logs: Path) -> None:
 
 
 def restore_old_copy(logs: Path) -> None:
+    """By renaming: metric cannot know a file that is overwritten in place."""
     delete_all(logs)
     for path in (logs.parent / "copy").glob("metric_state*"):
-        shutil.copy(path, logs)
+        Path(shutil.copy(path, logs / "restored")).rename(logs / path.name)
 
 
 def delete_folder(logs: Path) -> None:
