@@ -33,8 +33,10 @@ train: .venv/ready ## fit the model again
 test: .venv/tools ## run all tests
 	.venv/bin/pytest
 
-chaos: .venv/tools ## kill everything at random for a quarter of an hour; SEED=... repeats a run
+chaos: .venv/tools ## kill everything at random for about half an hour, on two versions of RabbitMQ; SEED=... repeats a run
 	.venv/bin/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))
+	.venv/bin/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED)) \
+		--image $(or $(RABBITMQ_IMAGE),pipeline-local/rabbitmq:4-management)
 	.venv/bin/python tests/faults/mutations.py
 
 bench: .venv/ready ## measure speed and memory, in about seven minutes (ARGS=--quick: two)

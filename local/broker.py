@@ -66,13 +66,20 @@ class Broker:
         plugins: Iterable[str] = (),
         management_port: int | None = None,
         config: str = "",
+        image: str = "",
     ) -> None:
-        """`config` is more lines of rabbitmq.conf; `management_port` turns the management plugin on."""
+        """`config` is more lines of rabbitmq.conf; `management_port` turns the management plugin on.
+
+        `image` is used even where the package is installed.
+        """
         self.folder = Path(folder).resolve()
         self.port = port or free_port()
         self.management_port = management_port
         self.plugins = [*plugins, *(["rabbitmq_management"] if management_port else [])]
         self.config = config
+        self.image = image
+        if not image and not _package("rabbitmq-server"):
+            self.image = os.environ.get("RABBITMQ_IMAGE") or "rabbitmq:4-management"
         self.process: subprocess.Popen[bytes] | None = None
         self._epmd_port = free_port()
         self._distribution_port = free_port()
@@ -125,14 +132,15 @@ class Broker:
         a second or so before: its name is not on disk yet.
         """
         if self.process is not None:
-            if _package("rabbitmq-server"):
-                _kill_group(self.process.pid)
-            else:
+            if self.image:
                 subprocess.run(["docker", "kill", self._container], capture_output=True, check=False)
+            else:
+                _kill_group(self.process.pid)
             self.process.wait()
             self.process = None
             self._pid_file.unlink(missing_ok=True)
-            _kill_epmd(self._environment())
+            if not self.image:
+                _kill_epmd(self._environment())
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this node and return what it prints."""
@@ -203,13 +211,12 @@ class Broker:
 
         The container shares network, folder and user with us, so that nothing else differs.
         """
-        if path := _package(program):
-            return [path, *arguments]
+        if not self.image:
+            return [_package(program) or program, *arguments]
         name = ["--name", self._container] if program == "rabbitmq-server" else []
         options = ["--network=host", f"--user={os.getuid()}:{os.getgid()}", f"--volume={self.folder}:{self.folder}"]
         settings = [f"--env={key}={value}" for key, value in self._settings().items()]
-        image = os.environ.get("RABBITMQ_IMAGE") or "rabbitmq:4-management"
-        return ["docker", "run", "--rm", *name, *options, *settings, image, program, *arguments]
+        return ["docker", "run", "--rm", *name, *options, *settings, self.image, program, *arguments]
 
     def _kill_leftover(self) -> None:
         """End a node on this folder whose starter was killed: two nodes must not share the data."""

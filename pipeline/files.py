@@ -39,13 +39,12 @@ class Alive:
     """The file `<service>.alive` in the folder for temporary files: a health check looks at how old it is."""
 
     def __init__(self, service: str) -> None:
-        self.path = Path(tempfile.gettempdir(), f"{service}.alive")
-        self.failing = False
+        self.name, self.failing = f"{service}.alive", False
 
     def touch(self) -> None:
         """Set the file's time to now. A failure is logged once, since the service itself can go on."""
         try:
-            self.path.touch()
+            Path(tempfile.gettempdir(), self.name).touch()
             self.failing = False
         except OSError as error:
             if not self.failing:

@@ -10,7 +10,7 @@ Promise: a sample is done when the broker has confirmed both messages. What it h
 under the same id, whatever happened to the connection in between. While too much waits in the queues, nothing is drawn.
 """
 
-from pipeline.broker import Broker, BrokerSettings, Outgoing, stay_connected
+from pipeline.broker import BATCH_BYTES, Broker, BrokerSettings, Outgoing, stay_connected
 from pipeline.dataset import Dataset, DataSettings, held_out, load, row_of
 from pipeline.messages import FEATURES, Y_PRED, Y_TRUE, encode
 from pipeline.settings import run
@@ -27,10 +27,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Raw
 
-BATCH = 500  # samples published at once where there is no interval: enough to keep the broker busy
+BATCH = 500  # samples published at once at most: enough to keep the broker busy
 BURST = 1.0  # seconds: after a delay, at most the samples of this time are published at once
 LOOK = 1.0  # seconds between two checks of the queues while too many messages wait
-LOOK_EVERY = 10_000  # messages published between two checks otherwise
+LOOK_EVERY = 10_000  # messages published between two checks otherwise, or fewer, where they are large
 WAITING = 50_000  # messages that may wait in a queue before the next sample is drawn,
 WAITING_BYTES = 2**28  # or fewer, where they are large: the broker has to keep them on its disk
 PROGRESS = 10.0  # seconds between two log lines about progress, where COUNT is set
@@ -82,7 +82,7 @@ async def hold_back(samples: "Samples", broker: Broker) -> None:
             await asyncio.sleep(LOOK)
     if held:
         log.info("publishing goes on")
-    samples.look_due = 2 * samples.drawn + LOOK_EVERY
+    samples.look_due = 2 * samples.drawn + min(LOOK_EVERY, limit)
 
 
 class Samples:
@@ -93,6 +93,7 @@ class Samples:
         self.vectors = [Raw(msgspec.json.encode(vector)) for vector in dataset.X[streamed].to_numpy().tolist()]
         self.labels = dataset.y[streamed].tolist()
         self.largest = max(len(vector) for vector in self.vectors)
+        self.batch = max(1, min(BATCH, BATCH_BYTES // self.largest))
         self.random = None if settings.seed is None else random.Random(settings.seed)
         self.interval, self.count = settings.interval, settings.count
         self.drawn, self.last_id, self.look_due = 0, 0.0, 0
@@ -102,11 +103,11 @@ class Samples:
 
     def draw(self) -> list[Outgoing]:
         """The two messages of each sample that is due; none when there were COUNT."""
-        n = BATCH
+        n = self.batch
         if self.interval:
             now = time.monotonic()
             self.due = max(self.due, now - BURST)
-            n = 1 + max(0, int((now - self.due) / self.interval))
+            n = min(n, 1 + max(0, int((now - self.due) / self.interval)))
             self.due += n * self.interval
         if self.count:
             n = min(n, self.count - self.drawn)

@@ -7,7 +7,7 @@ numbers and quarters, so that sums and errors are exact.
 
 from __future__ import annotations
 
-from harness import eventually
+from harness import QUEUES, eventually
 
 import heapq
 import itertools
@@ -16,15 +16,17 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import pika
 from pika.exceptions import AMQPError
 
 QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
+PERSISTENT = pika.BasicProperties(delivery_mode=2)
 FIRST_ID = 1_000_000_000.0  # a time long ago: features itself uses later ones
 FEATURES_ERROR = 0.5  # absolute error of every sample that features draws from `dataset`
 
@@ -79,11 +81,15 @@ class Publisher(threading.Thread):
     published again, as in Jepsen: it may be lost, and it may be there.
     """
 
-    def __init__(self, url: str, seed: str, first: int, step: int, contradict: bool) -> None:
+    def __init__(self, url: str, seed: str, first: int, step: int, contradict: bool, transient: set[str]) -> None:
         super().__init__(daemon=True)
         self.url, self.random, self.numbers = url, random.Random(f"{seed} {first}"), range(first, 2**40, step)
-        self.contradict = contradict
+        self.contradict, self.transient = contradict, transient
         self.stopping = threading.Event()
+        self.going = threading.Event()  # cleared for a pause
+        self.going.set()
+        self.publishing = threading.Lock()  # held until the confirm is there
+        self.extra: SimpleQueue[Message] = SimpleQueue()  # messages to publish next
         self.samples: list[Sample] = []
         self.letters: dict[bytes, str] = {}  # what must come to be among the dead letters, and by which queue it came
         self.contradictions: dict[bytes, tuple[bytes, Sample]] = {}  # the first label, and the sample with the second
@@ -96,12 +102,16 @@ class Publisher(threading.Thread):
             if contradicts and contradicts not in self.acknowledged:
                 continue
             channel = channel or eventually(self.connect, "a connection to the broker", 120)
-            self.attempted.add(body)
-            try:
-                channel.basic_publish("", queue, body, mandatory=True)
-                self.acknowledged.add(body)
-            except (AMQPError, OSError):
-                channel = None
+            self.going.wait()
+            with self.publishing:
+                self.attempted.add(body)
+                try:
+                    channel.basic_publish(
+                        "", queue, body, None if queue in self.transient else PERSISTENT, mandatory=True
+                    )
+                    self.acknowledged.add(body)
+                except (AMQPError, OSError):
+                    channel = None
 
     def connect(self) -> Any:
         with suppress(AMQPError, OSError):
@@ -121,6 +131,8 @@ class Publisher(threading.Thread):
                 heapq.heappush(due, (now + delay, next(tie), message))
             while due and due[0][0] <= now:
                 yield heapq.heappop(due)[2]
+            while not self.extra.empty():
+                yield self.extra.get()
         while due:
             yield heapq.heappop(due)[2]
 
@@ -200,17 +212,39 @@ class Oracle:
 
     Without `contradict` no two halves differ under one id: where a node of a cluster dies, what its consumers held
     comes again after what came since, and so the second of the two may be the first to arrive.
+    `transient`: the queues whose messages need no delivery mode to outlive a broker.
     """
 
-    def __init__(self, url: str, seed: int, publishers: int = 8, contradict: bool = True) -> None:
+    def __init__(
+        self, url: str, seed: int, publishers: int = 8, contradict: bool = True, transient: set[str] | None = None
+    ) -> None:
         self.swapped: dict[bytes, bytes] = {}  # the first of two labels, where the second counted, and that one
-        self.publishers = [Publisher(url, f"{seed}", n, publishers, contradict) for n in range(publishers)]
+        transient = set(QUEUES) if transient is None else transient
+        self.publishers = [Publisher(url, f"{seed}", n, publishers, contradict, transient) for n in range(publishers)]
         for publisher in self.publishers:
             publisher.start()
 
     @property
     def acknowledged(self) -> int:
         return sum(len(publisher.acknowledged) for publisher in self.publishers)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Meanwhile nothing is published, and what was is confirmed or given up."""
+        with ExitStack() as stack:
+            for publisher in self.publishers:
+                publisher.going.clear()
+                stack.callback(publisher.going.set)
+            for publisher in self.publishers:
+                stack.enter_context(publisher.publishing)
+            yield
+
+    def publish_large(self, queue: str, size: int) -> None:
+        """A message of so many bytes and a little more, which must become a dead letter."""
+        publisher = self.publishers[size % len(self.publishers)]
+        body = b'{"id": %d, "body": "%s"}' % (size, b"x" * size)
+        publisher.letters[body] = queue
+        publisher.extra.put(Message(queue, body))
 
     def stop(self) -> None:
         """Return when all that was begun is published."""
@@ -219,11 +253,14 @@ class Oracle:
         for publisher in self.publishers:
             publisher.join()
 
-    def rows(self, text: str) -> tuple[Tally, int]:
-        """What became of the samples, given the CSV, and how many more rows are good ones of features."""
-        header, *lines = text.split("\n")
-        assert header == "id,y_true,y_pred,absolute_error"
-        assert lines.pop() == "", "the CSV ends in the middle of a line"
+    def rows(self, *texts: str) -> tuple[Tally, int]:
+        """What became of the samples, given all CSVs, and how many more rows are good ones of features."""
+        lines = list[str]()
+        for text in texts:
+            header, *more = text.split("\n")
+            assert header == "id,y_true,y_pred,absolute_error"
+            assert more.pop() == "", "a CSV ends in the middle of a line"
+            lines += more
         attempted, acknowledged = set(), set()
         for publisher in self.publishers:
             for sample in publisher.samples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from faults.take_away import WAYS, replace_folder
 from harness import Client, Run, Service, eventually, line, publish, rows
 
 import shutil
@@ -13,7 +14,6 @@ import pytest
 
 pytestmark = pytest.mark.broker
 BEFORE, DURING, AFTER = range(1, 31), range(31, 61), range(61, 91)  # ids, by when their label comes
-STATE = "metric_state.sqlite3"
 
 
 @pytest.fixture
@@ -50,44 +50,7 @@ def expect_rows_of(logs: Path, *ids: range) -> None:
     assert without_markers()
 
 
-def delete_state(logs: Path) -> None:
-    (logs / STATE).unlink()
-
-
-def delete_wal(logs: Path) -> None:
-    (logs / f"{STATE}-wal").unlink()
-
-
-def delete_all(logs: Path) -> None:
-    for path in logs.glob("metric_state*"):
-        path.unlink()
-
-
-def rename_state(logs: Path) -> None:
-    (logs / STATE).rename(logs / "mine.sqlite3")
-
-
-def restore_old_copy(logs: Path) -> None:
-    for path in logs.glob("metric_state*"):
-        path.unlink()
-    for path in (logs.parent / "copy").glob("metric_state*"):
-        shutil.copy(path, logs)
-
-
-def replace_folder(logs: Path) -> None:
-    logs.rename(logs.with_name("logs-old"))
-    logs.mkdir()
-
-
-def delete_folder(logs: Path) -> None:
-    logs.rename(logs.with_name("logs-old"))  # and not made again by anybody
-
-
-@pytest.mark.parametrize(
-    "take_away",
-    [delete_state, delete_wal, delete_all, rename_state, restore_old_copy, replace_folder, delete_folder],
-    ids=lambda act: act.__name__,
-)
+@pytest.mark.parametrize("take_away", WAYS, ids=lambda act: act.__name__)
 @pytest.mark.parametrize("idle", [False, True], ids=["busy", "idle"])
 def test_labels_that_wait_outlive_files_that_are_taken_away(
     client: Client, run: Run, logs: Path, take_away: Callable[[Path], None], idle: bool

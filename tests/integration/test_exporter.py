@@ -1,14 +1,16 @@
 """What metric tells Prometheus, and that telling it costs no row."""
 
 from harness import Client, Run, eventually, rows
-from local import free_port
+from local import Broker, free_port
 
 import os
 import re
+import resource
 import socket
 import struct
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +25,13 @@ def scrape(port: int) -> dict[str, float]:
     return {name: float(value) for name, value in re.findall(r"^(metric_\S+) (\S+)$", text, re.MULTILINE)}
 
 
-def listens_on(pid: int) -> set[int]:
-    """The TCP ports on which a process listens."""
+def listens_on(pid: int) -> set[tuple[str, int]]:
+    """The addresses (of IPv4; others as they stand in /proc) and TCP ports on which a process listens."""
     sockets = {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
     lines = [line.split() for file in ("tcp", "tcp6") for line in Path("/proc/net", file).read_text().splitlines()[1:]]
+    ours = [word[1].split(":") for word in lines if word[3] == "0A" and f"socket:[{word[9]}]" in sockets]
     return {
-        int(word[1].rpartition(":")[2], 16) for word in lines if word[3] == "0A" and f"socket:[{word[9]}]" in sockets
+        (socket.inet_ntoa(bytes.fromhex(host)[::-1]) if len(host) == 8 else host, int(port, 16)) for host, port in ours
     }
 
 
@@ -91,6 +94,7 @@ def test_a_port_that_is_taken_ends_the_service_with_a_line(run: Run, client: Cli
 
 
 def test_it_listens_only_where_it_is_told_to(client: Client, run: Run) -> None:
+    """Without a port nowhere, and without an address on that of the machine itself alone."""
     metric = run("metric", METRICS_PORT="")
     metric.wait_for_log("connected")
     assert listens_on(metric.process.pid) == set()
@@ -98,7 +102,57 @@ def test_it_listens_only_where_it_is_told_to(client: Client, run: Run) -> None:
     port = free_port()
     metric = run("metric", METRICS_PORT=port)
     metric.wait_for_log("connected")
-    assert listens_on(metric.process.pid) == {port}
+    assert listens_on(metric.process.pid) == {("127.0.0.1", port)}
+    metric.terminate()
+    metric = run("metric", METRICS_PORT=port, METRICS_HOST="0.0.0.0")
+    metric.wait_for_log("connected")
+    assert listens_on(metric.process.pid) == {("0.0.0.0", port)}
+
+
+def test_an_error_too_large_for_a_float_leaves_the_sum_useful(client: Client, run: Run, tmp_path: Path) -> None:
+    port = free_port()
+    run("metric", METRICS_PORT=port).wait_for_log("connected")
+    client.publish("y_true", {"id": 1, "body": 1e308})
+    client.publish("y_pred", {"id": 1, "body": -1e308})
+    pair(client, 2, 3.0)
+    eventually(lambda: scrape(port)["metric_rows_total"] == 2, "both rows")
+    figures = scrape(port)
+    assert (figures["metric_absolute_error_sum"], figures["metric_absolute_error_count"]) == (3.0, 1)
+    assert len(rows(tmp_path / "logs")) == 2
+
+
+@pytest.fixture
+def few_files() -> Iterator[Callable[[int], None]]:
+    """Set how many files a process may open; it ends with the test."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda n: resource.setrlimit(resource.RLIMIT_NOFILE, (n, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_slow_clients_do_not_use_up_the_files_of_metric(
+    fragile: Broker, run: Run, tmp_path: Path, few_files: Callable[[int], None]
+) -> None:
+    """More of them than it may open files, while it has to connect again."""
+    port = free_port()
+    few_files(256)
+    metric = run("metric", METRICS_PORT=port, AMQP_URL=fragile.url)
+    metric.wait_for_log("connected")
+    few_files(4096)
+    slow = []
+    for _ in range(400):
+        slow.append(socket.create_connection(("127.0.0.1", port)))
+        slow[-1].send(b"GET /metrics HTTP/1.1\r\n")
+    assert len(os.listdir(f"/proc/{metric.process.pid}/fd")) < 60
+    fragile.ctl("close_all_connections", "test")
+    metric.wait_for_log("connected", 2)
+    client = Client(fragile.url)
+    pair(client, 1, 2.0)
+    eventually(lambda: len(rows(tmp_path / "logs")) == 1, "a row")
+    for connection in slow:
+        connection.close()
+    eventually(lambda: scrape(port)["metric_rows_total"] == 1, "its number")
+    assert metric.terminate() == 0
+    client.connection.close()
 
 
 def test_whoever_scrapes_badly_costs_no_row(client: Client, run: Run, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Replacing the model while it runs."""
 
-from harness import ROOT, Client, Service
+from harness import ROOT, Client, Service, eventually
 
 import json
 import os
 import pickle
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,4 +48,33 @@ def test_a_new_model_takes_effect_and_a_bad_one_does_not(
     path.unlink()
     model.wait_for_log("there is no such file")
     assert ask() == 7
+    assert model.terminate() == 0
+
+
+class NeverLoads:
+    """Keeps whoever unpickles it busy for ever."""
+
+    def __reduce__(self) -> tuple[object, tuple[float]]:
+        return time.sleep, (1e6,)
+
+
+def test_a_good_model_is_taken_after_one_that_never_loads(
+    client: Client, run: Callable[..., Service], tmp_path: Path
+) -> None:
+    path = tmp_path / "some.pkl"
+    shutil.copy(ROOT / "model/src/myfile.pkl", path)
+    model = run("model", MODEL_PATH=path)
+    model.wait_for_log("connected")
+    replace(path, pickle.dumps(NeverLoads()))
+    children = Path(f"/proc/{model.process.pid}/task/{model.process.pid}/children")
+    eventually(lambda: len(children.read_text().split()) == 2, "a second process, which loads the file")
+    time.sleep(1)
+    client.publish("features", {"id": 1, "body": [0.0] * 10})
+    assert json.loads(client.take("y_pred", 1)[0][0])["body"] > 100
+    seven = DummyRegressor(strategy="constant", constant=7.0).fit(np.zeros((2, 10)), [7.0, 7.0])
+    replace(path, pickle.dumps(seven))
+    model.wait_for_log("took the new model")
+    client.publish("features", {"id": 2, "body": [0.0] * 10})
+    assert json.loads(client.take("y_pred", 1)[0][0])["body"] == 7
+    eventually(lambda: len(children.read_text().split()) == 1, "the end of the process that hangs")
     assert model.terminate() == 0

@@ -143,3 +143,19 @@ def test_a_seed_repeats_the_draw(samples: Callable[..., Samples]) -> None:
 
     assert bodies(3) == bodies(3) != bodies(4)
     assert bodies(None) != bodies(None)
+
+
+def test_an_id_that_comes_twice_after_a_restart_is_the_same_sample(
+    samples: Callable[..., Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock went back meanwhile. So the repeat makes no second row, and no label that contradicts the first."""
+    drawn = list[dict[tuple[str, float], object]]()
+    for now in (1.7e9, 1.7e9 - 3, 1.7e9 + 1e-4):  # before the restart, after it, and after another one
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        messages = [(message.queue, json.loads(message.body)) for message in samples(interval=0, seed=None).draw()]
+        drawn.append({(queue, message["id"]): message["body"] for queue, message in messages})
+    before, earlier, again = drawn
+    common = before.keys() & again.keys()
+    assert len(common) > features.BATCH
+    assert all(before[key] == again[key] for key in common)
+    assert not before.keys() & earlier.keys()
