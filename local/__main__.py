@@ -76,7 +76,7 @@ def chosen_options() -> set[str]:
 
 
 def define(broker: Broker, options: set[str]) -> None:
-    """Make the exchange for the copies of all samples, and what hangs on it: as rabbitmq/define.sh does."""
+    """Make the exchange for the copies of all samples, and what hangs on it, as docker-compose.<option>.yaml does."""
     for name in ["samples", *sorted(options)] if options else []:
         shutil.copy(ROOT / f"rabbitmq/{name}.json", broker.folder)
         broker.ctl("import_definitions", f"{broker.folder}/{name}.json")
