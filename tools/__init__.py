@@ -5,8 +5,8 @@ and waits through an outage. A message is acknowledged where it was read when it
 an interruption loses nothing.
 """
 
-from pipeline.broker import BATCH_BYTES, BrokerSettings, Serve, stay_connected
-from pipeline.settings import UnusableError, convert, one_line_errors
+from pipeline.broker import BATCH_BYTES, BrokerSettings, Serve, read_url, stay_connected
+from pipeline.settings import convert, one_line_errors
 
 import argparse
 import asyncio
@@ -27,30 +27,22 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     """A command line with the option --broker."""
     parser = argparse.ArgumentParser(program, description=description)
     default = os.environ.get("AMQP_URL") or "amqp://guest:guest@localhost:5672/%2F"
-    parser.add_argument("--broker", metavar="URL", type=url, default=default, help="default: AMQP_URL, or localhost")
+    parser.add_argument("--broker", metavar="URL", default=default, help="default: AMQP_URL, or localhost")
     return parser
 
 
-def url(text: str) -> str:
-    """A URL, or several, as AMQP_URL takes them. Raises ArgumentTypeError, whose text shows no password."""
-    try:
-        convert("URL", text, get_type_hints(BrokerSettings, include_extras=True)["amqp_url"])
-        connection_parameters(text)
-    except (UnusableError, ValueError, TypeError, SyntaxError, OSError) as error:
-        known = str(error) if isinstance(error, UnusableError) else "a port or an option is not one that pika takes"
-        raise argparse.ArgumentTypeError(known) from None
-    return text
-
-
-def connection_parameters(urls: str) -> list[pika.URLParameters]:
-    return [pika.URLParameters(url) for url in urls.split(",")]
+def parameters_of(urls: str) -> list[pika.URLParameters]:
+    """What AMQP_URL may be, for pika's blocking connection. Raises UnusableError."""
+    convert("URL", urls, get_type_hints(BrokerSettings, include_extras=True)["amqp_url"])
+    return [read_url(url) for url in urls.split(",")]
 
 
 def run(program: str, url: str, queues: Iterable[str], serve: Serve) -> None:
     """Call `serve` with a broker to publish to, on one connection after another, until it returns."""
-    logging.basicConfig(level="INFO", format=f"%(asctime)s {program} %(levelname)s %(message)s")
+    logging.basicConfig(level="WARNING", format=f"%(asctime)s {program} %(levelname)s %(message)s")
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs tracebacks during outages
     with one_line_errors(f"make {program}"):
+        parameters_of(url)
         try:
             asyncio.run(stay_connected(program, BrokerSettings(amqp_url=url), queues, serve))
         except KeyboardInterrupt:

@@ -10,7 +10,7 @@ the last line. A message may then come twice; metric ignores the second one.
 from pipeline.broker import Broker, ConnectionLostError, Outgoing
 from pipeline.messages import FEATURES, Y_TRUE, Value, Vector, parse
 from pipeline.settings import UnusableError
-from tools import BATCH, Message, batches, connection_parameters, parser, run, url
+from tools import BATCH, Message, batches, parameters_of, parser, run
 
 import asyncio
 import sys
@@ -32,7 +32,7 @@ SLACK = 86400.0  # seconds by which an id may be later than the arrival of its m
 
 def main() -> None:
     options = parser("make replay", "Publish a part of the history again, with the same ids and bytes.")
-    options.add_argument("--to", metavar="URL", type=url, help="another broker or virtual host to publish to")
+    options.add_argument("--to", metavar="URL", help="another broker or virtual host to publish to")
     options.add_argument("--since", metavar="TIME", type=seconds, default="-inf", help="2026-11-01T08:00, or an id")
     options.add_argument("--until", metavar="TIME", type=seconds, default="inf", help="the same")
     options.add_argument("--offset", type=int, help="where to go on after an interruption")
@@ -61,7 +61,7 @@ class Replay:
 
     async def serve(self, broker: Broker) -> None:
         """The flow of this program: mark the end of the history, then read, choose and publish up to there."""
-        with pika.BlockingConnection(connection_parameters(self.source)) as connection:
+        with pika.BlockingConnection(parameters_of(self.source)) as connection:
             channel = connection.channel()
             channel.confirm_delivery()
             try:
