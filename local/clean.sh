@@ -12,7 +12,7 @@ RABBITMQ_COOKIE=none CHALLENGER_MODEL_PATH=none local/compose.sh "${files[@]}" \
 
 echo "Left behind, to be removed with the command on the right:"
 if [ -e logs/metric_log.csv ]; then
-    echo "  rows, state, picture and page       rm logs/*"
+    echo "  rows, state, picture and page       rm -r logs/*"
 fi
 for image in $(docker image ls --format '{{.Repository}}:{{.Tag}}' |
     grep -E '^(pipeline-local/.*|python:3.13-slim|rabbitmq:4-management|prom/prometheus:.*)$'); do
