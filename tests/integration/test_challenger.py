@@ -36,9 +36,8 @@ def url(broker: Broker) -> str:
     return broker.url.replace("%2F", "challenger")
 
 
-def lengths(broker: Broker, vhost: str = "/") -> dict[str, int]:
-    lines = broker.ctl("list_queues", "--vhost", vhost, "--no-table-headers", "name", "messages").splitlines()
-    return {name: int(n) for name, n in map(str.split, lines)}
+def lengths(client: Client, *queues: str) -> list[int]:
+    return [client.count(queue) for queue in queues]
 
 
 def test_both_models_get_every_sample_whatever_is_killed(run: Run, broker: Broker, tmp_path: Path) -> None:
@@ -69,27 +68,28 @@ def test_a_dead_challenger_holds_nothing_up_and_its_queues_are_bounded(
     run: Run, broker: Broker, tmp_path: Path
 ) -> None:
     limit, n = 1000, 10_000
-    for vhost in "/", "challenger":
-        pattern = "^challenger" if vhost == "/" else "^(features|y_true)$"
+    for vhost, pattern in ("/", "^challenger"), ("challenger", "^(features|y_true)$"):
         broker.ctl("set_policy", "--vhost", vhost, "limit", pattern, json.dumps({"max-length": limit}))
     for name in "model", "metric":
         run(name, AMQP_URL=broker.url).wait_for_log("connected")
 
-    def stream() -> None:
+    def stream(rows_then: int) -> None:
         features = run("features", AMQP_URL=broker.url, AMQP_EXCHANGE="samples", INTERVAL=0, COUNT=n)
         assert features.process.wait(60) == 0
         assert "rejects" not in features.log
         assert "pauses" not in features.log
+        eventually(lambda: len(rows(tmp_path / "logs")) == rows_then, "all rows of the champion", 60)
 
-    stream()  # the shovels run
-    eventually(lambda: sum(lengths(broker).values()) == 0, "the samples to be moved")
-    assert lengths(broker, "challenger") == {"features": limit, "y_true": limit}
-    for queue in "features", "y_true":
-        broker.ctl("clear_parameter", "shovel", f"challenger.{queue}")
-    stream()  # nor do they
-    eventually(lambda: len(rows(tmp_path / "logs")) == 2 * n, "all rows of the champion")
-    copies = {"challenger.features": limit, "challenger.y_true": limit}
-    eventually(lambda: {name: n for name, n in lengths(broker).items() if n} == copies, "queues that are full")
+    copies, own = ("challenger.features", "challenger.y_true"), ("features", "y_true")
+    stream(n)  # the shovels run
+    client, other = Client(broker.url), Client(url(broker))
+    eventually(lambda: lengths(client, *copies) == [0, 0] and lengths(other, *own) == [limit, limit], "full queues")
+    for name in copies:
+        broker.ctl("clear_parameter", "shovel", name)
+    stream(2 * n)  # they do not
+    eventually(lambda: lengths(client, *copies) == [limit, limit], "full copies")
+    client.connection.close()
+    other.connection.close()
 
 
 def test_a_sample_is_not_lost_while_a_queue_of_the_champion_is_missing(
