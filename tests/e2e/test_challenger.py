@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from e2e.stack import Stack, run
-from harness import Client, eventually, rows
+from harness import ROOT, Client, eventually, rows
 
 import pickle
+import re
+import sys
 from typing import Any
 
 import pytest
@@ -32,6 +34,10 @@ def stack(request: pytest.FixtureRequest, new_stack: Any) -> Stack:
     return stack
 
 
+def url(stack: Stack, vhost: str = "%2F") -> str:
+    return f"amqp://guest:guest@127.0.0.1:{stack.amqp_port}/{vhost}"
+
+
 def challengers(stack: Stack) -> list[tuple[float, float, float, float]]:
     return rows(stack.logs / "challenger")
 
@@ -43,7 +49,7 @@ def test_both_models_get_every_sample_whatever_is_killed(stack: Stack) -> None:
         n = len(challengers(stack))
         eventually(lambda n=n: len(challengers(stack)) > n + 100, f"rows without {victim}", 60)  # type: ignore[misc]
     stack.compose("stop", "features")
-    client = Client(f"amqp://guest:guest@127.0.0.1:{stack.amqp_port}/%2F")
+    client = Client(url(stack))
     eventually(lambda: sum(map(client.count, ("features", "y_true", "y_pred"))) == 0, "the champion's last row")
     eventually(lambda: len(challengers(stack)) == len(stack.rows()), "the challenger's last row")
     first, second = stack.rows(), challengers(stack)
@@ -75,3 +81,32 @@ def test_what_is_there_stays_when_it_is_started_again(stack: Stack) -> None:
     for service in ONCE:
         eventually(lambda service=service: stack.inspect(service)["State"]["Status"] == "exited", service)  # type: ignore[misc]
         assert stack.inspect(service)["State"]["ExitCode"] == 0
+
+
+def test_the_past_comes_again_and_makes_no_second_row(stack: Stack) -> None:
+    stack.compose("stop", "features")
+    client = Client(url(stack, "challenger"))
+    eventually(lambda: len(challengers(stack)) == len(stack.rows()), "the challenger's last row")
+    n = len(challengers(stack))
+    replay = [sys.executable, "-m", "tools.replay", "--broker", url(stack), "--to", url(stack, "challenger")]
+    published = re.findall(r"([\d,]+) messages published", run(*replay, cwd=ROOT))[-1]
+    assert int(published.replace(",", "")) >= 2 * n
+    eventually(lambda: sum(map(client.count, ("features", "y_true", "y_pred"))) == 0, "the end of the work")
+    stack.compose("start", "features")
+    eventually(lambda: len(challengers(stack)) > n, "another row")
+    ids = [id for id, *_ in challengers(stack)]
+    assert len(set(ids)) == len(ids)
+    client.connection.close()
+
+
+def test_a_dead_challenger_holds_nothing_up(stack: Stack) -> None:
+    policy = ["set_policy", "--vhost", "challenger", "limit", "^(features|y_true)$", '{"max-length": 50}']
+    run("docker", "exec", stack.container("rabbitmq"), "rabbitmqctl", *policy)
+    stack.compose("stop", *OWN[:2])
+    n = len(stack.rows())
+    eventually(lambda: len(stack.rows()) > n + 200, "rows of the champion")
+    own, copies = Client(url(stack, "challenger")), Client(url(stack))
+    eventually(lambda: [own.count(queue) for queue in ("features", "y_true")] == [50, 50], "full queues")
+    assert [copies.count(f"challenger.{queue}") for queue in ("features", "y_true")] == [0, 0]
+    own.connection.close()
+    copies.connection.close()
