@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 SERVICES := features model metric plot
 UV := 0.13.9
-.PHONY: help doctor up down clean logs ps local train test chaos bench lint lock audit
+.PHONY: help doctor up down clean logs ps local replay letters train test chaos bench lint lock audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -26,6 +26,12 @@ ps: ## list the containers and their health
 
 local: .venv/ready ## run the pipeline without containers, until Ctrl-C
 	@.venv/bin/python -m local
+
+replay: .venv/ready ## publish a part of the history again: ARGS="--since 2026-11-01 --to amqp://..."
+	@.venv/bin/python -m tools.replay $(ARGS)
+
+letters: .venv/ready ## count the dead letters; ARGS="put-back REASON" returns them, ARGS="discard REASON" removes them
+	@.venv/bin/python -m tools.letters $(ARGS)
 
 train: .venv/ready ## fit the model again
 	.venv/bin/python model/src/train.py

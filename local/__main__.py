@@ -11,6 +11,7 @@ from local import Broker, BrokerError, free_port, install_rabbitmq
 import asyncio
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("features", "model", "metric", "plot")
+OPTIONS = {"challenger", "history"}  # of those that make up takes
 FIRST_DELAY, LONGEST_DELAY = 0.1, 60.0  # seconds before a service is started again; Docker's own figures
 SETTLED = 10.0  # seconds of life after which the delay begins anew
 SERVICE_STOP_DEADLINE = 10.0  # seconds, as Docker's; a service takes less than 2
@@ -27,6 +29,7 @@ SERVICE_STOP_DEADLINE = 10.0  # seconds, as Docker's; a service takes less than 
 
 def main() -> None:
     logs = Path(os.environ.get("LOGS_DIR") or ROOT / "logs")
+    options = chosen_options()
     check_writable(logs)
     folder = ROOT / ".local"
     folder.mkdir(exist_ok=True)
@@ -37,17 +40,21 @@ def main() -> None:
             raise SystemExit("make local: is already running in this folder") from None
         install_rabbitmq()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        broker = Broker(folder / "broker", port=free_port(5672), management_port=free_port(15672))
+        plugins = ["rabbitmq_shovel"] if "challenger" in options else []
+        broker = Broker(folder / "broker", port=free_port(5672), management_port=free_port(15672), plugins=plugins)
         try:
             say("local", "starting RabbitMQ, a few seconds")
             broker.start()
+            define(broker, options)
             say("local", f"rows            {logs}/metric_log.csv, the first in a few seconds")
             say("local", f"picture         {logs}/error_distribution.png")
             say("local", f"page            {logs}/report.html, which opens in a browser and refreshes itself")
             say("local", f"management page http://127.0.0.1:{broker.management_port}, guest / guest")
             say("local", f"broker          {broker.url}")
+            if "challenger" in options:
+                say("local", f"challenger      {logs}/challenger, with the same files")
             say("local", "Ctrl-C stops everything")
-            asyncio.run(supervise(broker, logs))
+            asyncio.run(supervise(broker, logs, options))
         except BrokerError as error:
             raise SystemExit(f"make local: {error}") from None
         except KeyboardInterrupt:
@@ -56,6 +63,29 @@ def main() -> None:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)  # once is enough
             broker.stop()
+
+
+def chosen_options() -> set[str]:
+    """What OPTIONS names. Exits if it cannot be done here."""
+    options = set(re.findall(r"[^, ]+", os.environ.get("OPTIONS", "")))
+    if not options <= OPTIONS:
+        raise SystemExit(f"make local: OPTIONS={os.environ['OPTIONS']}: takes challenger and history here")
+    if "challenger" in options and not os.environ.get("CHALLENGER_MODEL_PATH"):
+        raise SystemExit("make local: OPTIONS=challenger needs CHALLENGER_MODEL_PATH, the second trained model")
+    return options
+
+
+def define(broker: Broker, options: set[str]) -> None:
+    """Make the exchange for the copies of all samples, and what hangs on it, as docker-compose.<option>.yaml does."""
+    for name in ["samples", *sorted(options)] if options else []:
+        shutil.copy(ROOT / f"rabbitmq/{name}.json", broker.folder)
+        broker.ctl("import_definitions", f"{broker.folder}/{name}.json")
+    if "challenger" in options:
+        broker.ctl("set_permissions", "--vhost", "challenger", "guest", ".*", ".*", ".*")
+    if "history" in options:
+        age, size = os.environ.get("HISTORY_MAX_AGE") or "31D", os.environ.get("HISTORY_MAX_BYTES") or "10000000000"
+        policy = f'{{"max-age": "{age}", "max-length-bytes": {size}}}'
+        broker.ctl("set_policy", "--apply-to", "queues", "history", "^history$", policy)
 
 
 def check_writable(logs: Path) -> None:
@@ -70,15 +100,22 @@ def check_writable(logs: Path) -> None:
         raise SystemExit(f"make local: cannot write to {foreign[0]}, it belongs to another user. {cure}")
 
 
-async def supervise(broker: Broker, logs: Path) -> None:
+async def supervise(broker: Broker, logs: Path, options: set[str]) -> None:
     """Keep broker and services running until SIGINT or SIGTERM, then end the services."""
     environment = {name: value for name, value in os.environ.items() if value}
     environment |= {"AMQP_URL": broker.url, "LOGS_DIR": str(logs), "TMPDIR": str(broker.folder)}
     environment |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    services = [(name, environment) for name in SERVICES]
+    if options:
+        services[0] = ("features", environment | {"AMQP_EXCHANGE": "samples"})
+    if "challenger" in options:
+        own = {"AMQP_URL": broker.url.replace("%2F", "challenger"), "LOGS_DIR": f"{logs}/challenger"}
+        own |= {name: os.environ.get(f"CHALLENGER_{name}", "") for name in ("MODEL_PATH", "MODEL_SHA256")}
+        services += [(f"challenger-{name}", environment | own) for name in ("model", "metric", "plot")]
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    tasks = [asyncio.create_task(keep_running(name, environment)) for name in SERVICES]
+    tasks = [asyncio.create_task(keep_running(*service)) for service in services]
     tasks.append(asyncio.create_task(keep_broker(broker)))
     await stopping.wait()
     say("local", "stopping")
@@ -102,7 +139,8 @@ async def keep_broker(broker: Broker) -> None:
 
 async def keep_running(name: str, environment: dict[str, str]) -> None:
     """Run a service until cancelled, starting it again whenever it ends, as Docker's `restart: always` does."""
-    command = [sys.executable, f"{name}/src/{name}.py"]
+    service = name.removeprefix("challenger-")
+    command = [sys.executable, f"{service}/src/{service}.py"]
     if shutil.which("setpriv"):  # then it does not outlive us, even if we are killed
         command = ["setpriv", "--pdeathsig", "TERM", *command]
     delay = FIRST_DELAY

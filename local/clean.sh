@@ -5,12 +5,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The volumes of every option; what it asks for does not matter here.
-RABBITMQ_COOKIE=none local/compose.sh -f docker-compose.yaml -f docker-compose.cluster.yaml -f docker-compose.metrics.yaml \
+files=(-f docker-compose.yaml)
+for option in cluster metrics challenger history; do files+=(-f "docker-compose.$option.yaml"); done
+RABBITMQ_COOKIE=none CHALLENGER_MODEL_PATH=none local/compose.sh "${files[@]}" \
     down --remove-orphans --volumes --rmi local
 
 echo "Left behind, to be removed with the command on the right:"
 if [ -e logs/metric_log.csv ]; then
-    echo "  rows, state, picture and page       rm logs/*"
+    echo "  rows, state, picture and page       rm -r logs/*"
 fi
 for image in $(docker image ls --format '{{.Repository}}:{{.Tag}}' |
     grep -E '^(pipeline-local/.*|python:3.13-slim|rabbitmq:4-management|prom/prometheus:.*)$'); do

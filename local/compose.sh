@@ -14,13 +14,17 @@ if [ -n "$options" ]; then
     files=docker-compose.yaml
     for option in ${options//,/ }; do
         case $option in
-            accounts | cluster | metrics) files+=:docker-compose.$option.yaml ;;
-            *) fail "OPTIONS=$options: takes accounts, cluster and metrics, separated by commas" ;;
+            accounts | challenger | cluster | history | metrics) files+=:docker-compose.$option.yaml ;;
+            *) fail "OPTIONS=$options: takes accounts, challenger, cluster, history and metrics, separated by commas" ;;
         esac
     done
     case $files in
         *accounts*cluster* | *cluster*accounts*)
             fail "OPTIONS=$options: accounts and cluster cannot be combined, since both set AMQP_URL" ;;
+        *accounts*challenger* | *challenger*accounts* | *accounts*history* | *history*accounts*)
+            fail "OPTIONS=$options: accounts takes neither challenger nor history, since each sets AMQP_EXCHANGE" ;;
+        *cluster*challenger* | *challenger*cluster* | *cluster*history* | *history*cluster*)
+            fail "OPTIONS=$options: cluster takes neither challenger nor history, whose copies are on one node" ;;
     esac
     [ ! -e docker-compose.override.yaml ] || files+=:docker-compose.override.yaml
     given=$(setting COMPOSE_FILE)

@@ -82,6 +82,9 @@ cat <<END
   service logs     make logs
   stop             make down
 END
+if [[ $(setting OPTIONS) == *challenger* ]]; then
+    echo "  challenger       logs/challenger, with the same files"
+fi
 if [[ $($compose config --services) == *prometheus* ]]; then
     echo "  alerts           http://$($compose port prometheus 9090)$alerts"
 fi

@@ -167,7 +167,7 @@ async def stay_connected(service: str, settings: BrokerSettings, queues: Iterabl
     UnusableError where the broker rejects user, password or virtual host.
     """
     alive, state = Alive(service), State()
-    for parameters in itertools.cycle([_read_url(url) for url in settings.amqp_url.split(",")]):
+    for parameters in itertools.cycle([read_url(url) for url in settings.amqp_url.split(",")]):
         broker = Broker(service, settings, parameters, alive, state)
         try:
             await broker.run(queues, serve)
@@ -479,7 +479,7 @@ def prefetch_for(batch_size: float) -> int:
     return 2 if batch_size < 1 else 16 if batch_size <= 8 else 128 if batch_size <= 64 else 1000
 
 
-def _read_url(url: str) -> pika.URLParameters:
+def read_url(url: str) -> pika.URLParameters:
     """Raises UnusableError."""
     try:
         return pika.URLParameters(url)

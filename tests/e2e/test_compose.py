@@ -173,7 +173,7 @@ def test_make_up_and_four_models_and_make_down(new_stack: Any, generations: dict
     stack.make("down")
     assert not stack.left("container")
     assert not stack.left("network")
-    assert "rm logs/*" in stack.make("clean")
+    assert "rm -r logs/*" in stack.make("clean")
     assert not stack.left("volume")
 
 

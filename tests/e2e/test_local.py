@@ -57,3 +57,25 @@ def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
         local.kill()
     assert "Traceback" not in said.read_text()
     assert not processes(tmp_path)
+
+
+def test_a_challenger_and_the_history(tmp_path: Path) -> None:
+    copy_of_the_tree(tmp_path)
+    logs, said = tmp_path / "logs", tmp_path / "said"
+    environment = {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ}
+    environment |= {"INTERVAL": "0.1", "OPTIONS": "challenger,history"}
+    command = [sys.executable, "-m", "local"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == "make local: OPTIONS=challenger needs CHALLENGER_MODEL_PATH, the second trained model\n"
+    environment["CHALLENGER_MODEL_PATH"] = "model/src/myfile.pkl"
+    with said.open("w") as output:
+        local = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output)
+    try:
+        eventually(lambda: len(rows(logs / "challenger")) > 3, "rows of the challenger", 60)
+        assert set(rows(logs / "challenger")) & set(rows(logs))  # the same model has the same rows
+        local.send_signal(signal.SIGINT)
+        assert local.wait(30) == 0
+    finally:
+        local.kill()
+    assert "Traceback" not in said.read_text()
+    assert not processes(tmp_path)

@@ -15,7 +15,10 @@ import pytest
 pytestmark = pytest.mark.engine
 
 Compose = Callable[..., subprocess.CompletedProcess[str]]
-SECRETS = {f"{name}_PASSWORD": "x" for name in ("RABBITMQ", "FEATURES", "MODEL", "METRIC")} | {"RABBITMQ_COOKIE": "x"}
+TAKES = "takes accounts, challenger, cluster, history and metrics, separated by commas"
+CHALLENGER = {f"challenger-{name}" for name in ("definitions", "model", "metric", "plot")}
+SECRETS = {f"{name}_PASSWORD": "x" for name in ("RABBITMQ", "FEATURES", "MODEL", "METRIC")}
+SECRETS |= {"RABBITMQ_COOKIE": "x", "CHALLENGER_MODEL_PATH": "x"}
 
 
 @pytest.fixture
@@ -39,6 +42,8 @@ def compose(tmp_path: Path, generations: dict[str, list[str]]) -> Compose:
         ("cluster", {"rabbitmq2", "rabbitmq3"}),
         ("cluster,metrics", {"rabbitmq2", "rabbitmq3", "prometheus"}),
         ("metrics,accounts", {"prometheus"}),
+        ("challenger,metrics", {*CHALLENGER, "prometheus"}),
+        ("history,challenger", {*CHALLENGER, "history-definitions"}),
     ],
 )
 def test_options_add_up(compose: Compose, options: str, services: set[str]) -> None:
@@ -62,11 +67,19 @@ def test_options_are_read_from_the_env_file(compose: Compose, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("environment", "line"),
     [
-        ({"OPTIONS": "metric"}, "OPTIONS=metric: takes accounts, cluster and metrics, separated by commas\n"),
-        ({"OPTIONS": "../cluster"}, "OPTIONS=../cluster: takes accounts, cluster and metrics, separated by commas\n"),
+        ({"OPTIONS": "metric"}, f"OPTIONS=metric: {TAKES}\n"),
+        ({"OPTIONS": "../cluster"}, f"OPTIONS=../cluster: {TAKES}\n"),
         (
             {"OPTIONS": "cluster,accounts"},
             "OPTIONS=cluster,accounts: accounts and cluster cannot be combined, since both set AMQP_URL\n",
+        ),
+        (
+            {"OPTIONS": "history,accounts"},
+            "OPTIONS=history,accounts: accounts takes neither challenger nor history, since each sets AMQP_EXCHANGE\n",
+        ),
+        (
+            {"OPTIONS": "challenger,cluster"},
+            "OPTIONS=challenger,cluster: cluster takes neither challenger nor history, whose copies are on one node\n",
         ),
         (
             {"OPTIONS": "metrics", "COMPOSE_FILE": "docker-compose.yaml"},

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from harness import ROOT, Client, Run, eventually, rows
 from local import Broker
+from local.__main__ import define
 
 import json
 import os
 import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +32,18 @@ def execute(program: str, folder: Path) -> str:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def shell(program: str, folder: Path, **environment: str) -> str:
+    """Run shell commands in a folder, with this Python, and return what they print."""
+    program = program.replace("make .venv/ready", "true").replace(".venv/bin/python", sys.executable)
+    program = program.replace("make train", f"{sys.executable} {ROOT}/model/src/train.py")
+    program = re.sub(r'make (replay|letters) ARGS="(.*)"', rf"{sys.executable} -m tools.\1 \2", program)
+    environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    command = ["bash", "-eu", "-c", program]
+    done = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -56,21 +70,53 @@ def test_a_producer_whose_label_comes_an_hour_later(client: Client, run: Run, no
 
 
 @pytest.mark.broker
-def test_dead_letters_are_put_back_and_hopeless_ones_stay(
+def test_dead_letters_are_put_back_and_hopeless_ones_discarded(
     client: Client, run: Run, node: Broker, tmp_path: Path
 ) -> None:
     first = run("metric", PENDING_TTL=0.01)  # too short a time for any label
     first.wait_for_log("connected")
     for i in range(3):
         client.publish("y_pred", {"id": i, "body": i})
-    client.publish("y_pred", {"id": 3, "body": "high"})
+    client.publish("y_true", {"id": 3, "body": "high"})
     eventually(lambda: client.count("dead_letters") == 4)
     assert first.terminate() == 0
-    execute(snippet("troubleshooting.md", '"dead_letters"').replace(ADDRESS, node.url), tmp_path)
+    printed = shell(snippet("troubleshooting.md", "make letters", "sh"), tmp_path, AMQP_URL=node.url)
+    for shown in "y_pred     its partner did not come within", "y_true     Expected `float`, got `str` - at `$.body`":
+        assert shown in snippet("troubleshooting.md", "dead letters left", "text")
+        assert shown in printed
     assert sorted(json.loads(body)["id"] for body, _ in client.take("y_pred", 3)) == [0, 1, 2]
-    ((hopeless, _),) = client.take("dead_letters", 1)
-    assert json.loads(hopeless)["id"] == 3
     assert client.count("dead_letters") == 0
+
+
+@pytest.mark.broker
+def test_the_forest_becomes_a_challenger(client: Client, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "model/src").mkdir(parents=True)
+    train, _ = snippet("challenger.md", "forest.py", "sh").split("export ")
+    shell(train, tmp_path)
+    run("model", MODEL_PATH=tmp_path / "model/src/challenger.pkl").wait_for_log("connected")
+    client.publish("features", {"id": 1, "body": [0.01] * 10})
+    ((body, _),) = client.take("y_pred", 1)
+    assert 25 < json.loads(body)["body"] < 346  # the range of the labels
+
+
+@pytest.mark.broker
+def test_the_past_is_published_again(tmp_path: Path) -> None:
+    within, all_of_it = re.findall("^ *(make replay .*)$", (ROOT / "docs/challenger.md").read_text(), re.MULTILINE)
+    ids = [datetime(2026, 11, day).timestamp() for day in (1, 2, 3)]
+    with Broker(tmp_path / "node", plugins=["rabbitmq_shovel"]) as broker:
+        define(broker, {"challenger", "history"})
+        client, other = Client(broker.url), Client(broker.url.replace("%2F", "challenger"))
+        for id in ids:
+            client.channel.basic_publish("samples", "y_true", json.dumps({"id": id, "body": 1}))
+        client.take("y_true", 3)
+        other.take("y_true", 3)
+        shell(within, tmp_path, AMQP_URL=broker.url)
+        assert [json.loads(body)["id"] for body, _ in client.take("y_true", 2)] == ids[:2]
+        shell(all_of_it.replace("localhost:5672", f"localhost:{broker.port}"), tmp_path, AMQP_URL=broker.url)
+        assert [json.loads(body)["id"] for body, _ in other.take("y_true", 3)] == ids
+        assert (client.count("y_true"), other.count("y_true")) == (0, 0)
+        client.connection.close()
+        other.connection.close()
 
 
 def patients(folder: Path) -> pd.DataFrame:
@@ -133,15 +179,8 @@ def test_a_table_with_text_is_rejected_as_the_page_shows(tmp_path: Path) -> None
 
 @pytest.mark.broker
 def test_the_wine_example_is_trained_and_streamed(client: Client, run: Run, tmp_path: Path) -> None:
-    program = snippet("own-data.md", "load_wine", "sh").replace(".venv/bin/python", sys.executable)
-    train = f"{sys.executable} {ROOT}/model/src/train.py"
-    program = program.replace("make .venv/ready", "true").replace("make train", train)
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        ["bash", "-eu"], input=program, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "fitting alcohol on 133 of 178 rows of 12 features, from mine/wine.csv" in done.stdout
+    printed = shell(snippet("own-data.md", "load_wine", "sh"), tmp_path)
+    assert "fitting alcohol on 133 of 178 rows of 12 features, from mine/wine.csv" in printed
     mine = {"DATASET": tmp_path / "mine/wine.csv", "TARGET": "alcohol", "MODEL_PATH": tmp_path / "mine/wine.pkl"}
     run("model", **mine).wait_for_log("connected")
     run("metric").wait_for_log("connected")

@@ -1,0 +1,112 @@
+"""A challenger and the history next to the stack, as docker-compose.challenger.yaml and .history.yaml add them."""
+
+from __future__ import annotations
+
+from e2e.stack import Stack, run
+from harness import ROOT, Client, eventually, rows
+
+import pickle
+import re
+import sys
+from typing import Any
+
+import pytest
+from sklearn.dummy import DummyRegressor
+
+pytestmark = pytest.mark.engine
+OWN = ("challenger-model", "challenger-metric", "challenger-plot")
+ONCE = ("challenger-definitions", "history-definitions")
+
+
+@pytest.fixture(scope="module", params=["1", "2"], ids=["compose1", "compose2"])
+def stack(request: pytest.FixtureRequest, new_stack: Any) -> Stack:
+    """A running stack whose challenger always answers 150."""
+    stack: Stack = new_stack(
+        request.param,
+        COMPOSE_FILE=":".join(f"docker-compose{option}.yaml" for option in ("", ".challenger", ".history")),
+        CHALLENGER_MODEL_PATH="model/src/challenger.pkl",
+    )
+    stack.environment["INTERVAL"] = "0.02"
+    model = DummyRegressor(strategy="constant", constant=150.0).fit([[0.0] * 10], [150.0])
+    (stack.folder / "model/src/challenger.pkl").write_bytes(pickle.dumps(model))
+    stack.compose("up", "-d", "--build")
+    eventually(lambda: challengers(stack), "the first row of the challenger", 60)
+    return stack
+
+
+def url(stack: Stack, vhost: str = "%2F") -> str:
+    return f"amqp://guest:guest@127.0.0.1:{stack.amqp_port}/{vhost}"
+
+
+def challengers(stack: Stack) -> list[tuple[float, float, float, float]]:
+    return rows(stack.logs / "challenger")
+
+
+def test_both_models_get_every_sample_whatever_is_killed(stack: Stack) -> None:
+    for victim in ("rabbitmq", *OWN[:2], "rabbitmq"):
+        run("docker", "kill", stack.container(victim))
+        run("docker", "start", stack.container(victim))
+        n = len(challengers(stack))
+        eventually(lambda n=n: len(challengers(stack)) > n + 100, f"rows without {victim}", 60)  # type: ignore[misc]
+    stack.compose("stop", "features")
+    client = Client(url(stack))
+    eventually(lambda: sum(map(client.count, ("features", "y_true", "y_pred"))) == 0, "the champion's last row")
+    eventually(lambda: len(challengers(stack)) == len(stack.rows()), "the challenger's last row")
+    first, second = stack.rows(), challengers(stack)
+    assert {row[:2] for row in first} == {row[:2] for row in second}  # ids and labels
+    assert len({id for id, *_ in first}) == len(first)
+    assert {y_pred for _, _, y_pred, _ in second} == {150.0}
+    client.connection.close()
+    stack.compose("start", "features")
+
+
+def test_its_containers_are_hardened(stack: Stack) -> None:
+    for service in OWN:
+        bound = [] if service == "challenger-model" else ["/logs"]
+        stack.check_hardening(service, "10001:10001", bound=bound)
+    for service in ONCE:
+        container = stack.inspect(service)
+        assert (container["State"]["Status"], container["State"]["ExitCode"]) == ("exited", 0)
+        assert (container["Config"]["User"], container["HostConfig"]["CapDrop"]) == ("rabbitmq", ["ALL"])
+
+
+def test_the_owner_of_logs_owns_the_folder(stack: Stack) -> None:
+    assert (stack.logs / "challenger").stat().st_uid == stack.logs.stat().st_uid
+
+
+def test_what_is_there_stays_when_it_is_started_again(stack: Stack) -> None:
+    n = len(challengers(stack))
+    stack.compose("up", "-d", "--force-recreate", *ONCE)
+    eventually(lambda: len(challengers(stack)) > n, "another row", 60)
+    for service in ONCE:
+        eventually(lambda service=service: stack.inspect(service)["State"]["Status"] == "exited", service)  # type: ignore[misc]
+        assert stack.inspect(service)["State"]["ExitCode"] == 0
+
+
+def test_the_past_comes_again_and_makes_no_second_row(stack: Stack) -> None:
+    stack.compose("stop", "features")
+    client = Client(url(stack, "challenger"))
+    eventually(lambda: len(challengers(stack)) == len(stack.rows()), "the challenger's last row")
+    n = len(challengers(stack))
+    replay = [sys.executable, "-m", "tools.replay", "--broker", url(stack), "--to", url(stack, "challenger")]
+    published = re.findall(r"([\d,]+) messages published", run(*replay, cwd=ROOT))[-1]
+    assert int(published.replace(",", "")) >= 2 * n
+    eventually(lambda: sum(map(client.count, ("features", "y_true", "y_pred"))) == 0, "the end of the work")
+    stack.compose("start", "features")
+    eventually(lambda: len(challengers(stack)) > n, "another row")
+    ids = [id for id, *_ in challengers(stack)]
+    assert len(set(ids)) == len(ids)
+    client.connection.close()
+
+
+def test_a_dead_challenger_holds_nothing_up(stack: Stack) -> None:
+    policy = ["set_policy", "--vhost", "challenger", "limit", "^(features|y_true)$", '{"max-length": 50}']
+    run("docker", "exec", stack.container("rabbitmq"), "rabbitmqctl", *policy)
+    stack.compose("stop", *OWN[:2])
+    n = len(stack.rows())
+    eventually(lambda: len(stack.rows()) > n + 200, "rows of the champion")
+    own, copies = Client(url(stack, "challenger")), Client(url(stack))
+    eventually(lambda: [own.count(queue) for queue in ("features", "y_true")] == [50, 50], "full queues")
+    assert [copies.count(f"challenger.{queue}") for queue in ("features", "y_true")] == [0, 0]
+    own.connection.close()
+    copies.connection.close()

@@ -1,0 +1,162 @@
+"""`make replay` and `make letters`: what they move arrives unchanged, and an interruption loses nothing."""
+
+from __future__ import annotations
+
+from harness import ROOT, Client
+from local import Broker
+from local.__main__ import define
+from pipeline.broker import ARGUMENTS
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pika
+import pytest
+
+pytestmark = pytest.mark.broker
+KINDS = ("features", "y_true")
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A node that keeps the history, and has a second virtual host."""
+    with Broker(tmp_path / "node") as broker:
+        define(broker, {"history"})
+        broker.ctl("add_vhost", "second")
+        broker.ctl("set_permissions", "--vhost", "second", "guest", ".*", ".*", ".*")
+        yield broker
+
+
+def second(broker: Broker) -> str:
+    return broker.url.replace("%2F", "second")
+
+
+def start(program: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", f"tools.{program}", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    """What the program printed, to either stream."""
+    output, errors = process.communicate(timeout=90)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    return output + errors
+
+
+def sent(broker: Broker, *bodies: bytes, queue: str = "y_true") -> None:
+    client = Client(broker.url)
+    for body in bodies:
+        client.channel.basic_publish("samples", queue, body, mandatory=True)
+    client.connection.close()
+
+
+def taken(url: str, *queues: str) -> list[list[bytes]]:
+    """All messages of each queue."""
+    client = Client(url)
+    bodies = [[body for body, _ in iter(lambda q=queue: client.get(q), None)] for queue in queues]  # type: ignore[misc]
+    client.connection.close()
+    return bodies
+
+
+def test_a_range_comes_again_with_its_bytes(broker: Broker) -> None:
+    bodies = [b'{ "id":%s, "body": 1}' % id for id in (b"1", b"2", b"2.50", b"3e0", b"4")]
+    sent(broker, *bodies[:3], b"no message", b'{"id": 2, "body": "high"}', *bodies[3:])
+    sent(broker, b'{"id": 2, "body": [null, 0.10]}', b'{"id": 9, "body": [1]}', queue="features")
+    finish(start("replay", "--broker", broker.url, "--to", second(broker), "--since", "2", "--until", "3"))
+    assert taken(second(broker), *KINDS) == [[b'{"id": 2, "body": [null, 0.10]}'], bodies[1:4]]
+    taken(broker.url, *KINDS)
+    finish(start("replay", "--broker", broker.url))  # into the pipeline itself, where it becomes no history again
+    finish(start("replay", "--broker", broker.url, "--since", "1970-01-01T00:00:02+00:00"))
+    vectors, values = taken(broker.url, *KINDS)
+    assert (len(vectors), values) == (4, bodies + bodies[1:])
+
+
+def test_a_time_leads_to_its_samples(broker: Broker) -> None:
+    now = time.time()
+    bodies = [b'{"id": %r, "body": 1}' % id for id in (now - 7200, now - 1800, now)]
+    sent(broker, *bodies)
+    since, until = (datetime.fromtimestamp(now - ago).isoformat() for ago in (3600, 60))
+    finish(start("replay", "--broker", broker.url, "--to", second(broker), "--since", since, "--until", until))
+    assert taken(second(broker), *KINDS) == [[], bodies[1:2]]
+
+
+def test_nothing_is_lost_when_replay_and_broker_are_killed(broker: Broker) -> None:
+    n = 20_000
+    bodies = [b'{"id": %d, "body": 0}' % id for id in range(n)]
+    with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
+        channel = connection.channel()
+        for body in bodies:
+            channel.basic_publish("samples", "y_true", body)
+    arguments = ["--broker", broker.url, "--to", second(broker)]
+    for end in signal.SIGKILL, signal.SIGINT:
+        replay = start("replay", *arguments)
+        assert replay.stderr
+        offset = ""
+        while int(offset or 0) < n / 2:
+            offset = re.findall(r"--offset (\d+)", replay.stderr.read(200))[-1]
+        replay.send_signal(end)
+        replay.communicate()
+    assert replay.returncode == 1
+    replay = start("replay", *arguments, "--offset", offset)
+    assert replay.stderr
+    replay.stderr.read(500)
+    broker.kill()
+    broker.start()
+    finish(replay)
+    client = Client(second(broker))
+    assert {body for body, _ in client.drain("y_true")} == set(bodies)
+    client.connection.close()
+
+
+def test_without_a_history_there_is_one_line(node: Broker) -> None:
+    assert finish(start("replay", "--broker", node.url), code=2) == (
+        "make replay: this broker keeps no history: that takes OPTIONS=history\n"
+    )
+    assert finish(start("replay", "--broker", "amqp://a:p@ss#w@b"), code=2).startswith(
+        "make replay: URL: takes amqp://"
+    )
+
+
+def letters(node: Broker, *arguments: str) -> dict[str, int]:
+    """What `make letters` prints: how many letters by what stands after the number."""
+    printed = finish(start("letters", "--broker", node.url, *arguments))
+    return {" ".join(words): int(n.replace(",", "")) for n, *words in map(str.split, printed.splitlines())}
+
+
+def test_letters_are_counted_put_back_and_discarded(client: Client, node: Broker) -> None:
+    def letter(body: bytes, **headers: str) -> None:
+        client.channel.basic_publish("", "dead_letters", body, pika.BasicProperties(headers=headers), mandatory=True)
+
+    client.declare("dead_letters", **ARGUMENTS)
+    for i in range(1500):
+        letter(b"%d" % i, reason="its partner did not come within 1 s", queue="y_true", service="metric")
+    letter(b"high", reason="expected a number", queue="y_true", service="metric")
+    letter(b"elsewhere", reason="did not come", queue="of somebody else")
+    letter(b"bare")
+    to_dead_letters = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead_letters"}
+    client.declare("y_pred", **{"x-max-length": 0}, **to_dead_letters)
+    client.publish("y_pred", b"dropped")
+    client.delete("y_pred")
+    stay = {
+        "y_true expected a number": 1,
+        "of somebody else did not come": 1,
+        "unknown no header names one": 1,
+    }
+    dropped = {"y_pred dropped by the broker: maxlen": 1}
+    late = {"y_true its partner did not come within 1 s": 1500}
+    assert letters(node) == {"dead letters left": 1504} | stay | dropped | late
+    assert client.count("dead_letters") == 1504
+    done = letters(node, "--put-back", "did not come")
+    assert done == {"put back": 1500, "dead letters left": 4} | late | stay | dropped
+    assert [body for body, _ in client.take("y_true", 1500)] == [b"%d" % i for i in range(1500)]
+    assert letters(node, "--put-back", "maxlen") == {"put back": 1, "dead letters left": 3} | dropped | stay
+    assert client.take("y_pred", 1)[0][0] == b"dropped"
+    assert letters(node, "--discard", "number") == {"discarded": 1, "dead letters left": 2} | stay
+    assert sorted(body for body, _ in client.drain("dead_letters")) == [b"bare", b"elsewhere"]

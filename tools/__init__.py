@@ -1,0 +1,67 @@
+"""Programs for an operator that move messages: `make replay` and `make letters`.
+
+They read with pika's blocking connection and publish with `pipeline.broker`, which has many messages confirmed at once
+and waits through an outage. A message is acknowledged where it was read when it is confirmed where it was published, so
+an interruption loses nothing.
+"""
+
+from pipeline.broker import BATCH_BYTES, BrokerSettings, Serve, read_url, stay_connected
+from pipeline.settings import convert, one_line_errors
+
+import argparse
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, get_type_hints
+
+import pika
+
+BATCH = 1000  # messages; also the prefetch of a stream
+IDLE = 2.0  # seconds without a message after which a queue has been read
+
+Message = tuple[Any, Any, bytes]  # method, properties and body, as pika delivers them
+
+
+def parser(program: str, description: str) -> argparse.ArgumentParser:
+    """A command line with the option --broker."""
+    parser = argparse.ArgumentParser(program, description=description)
+    default = os.environ.get("AMQP_URL") or "amqp://guest:guest@localhost:5672/%2F"
+    parser.add_argument("--broker", metavar="URL", default=default, help="default: AMQP_URL, or localhost")
+    return parser
+
+
+def parameters_of(urls: str) -> list[pika.URLParameters]:
+    """What AMQP_URL may be, for pika's blocking connection. Raises UnusableError."""
+    convert("URL", urls, get_type_hints(BrokerSettings, include_extras=True)["amqp_url"])
+    return [read_url(url) for url in urls.split(",")]
+
+
+def run(program: str, url: str, queues: Iterable[str], serve: Serve) -> None:
+    """Call `serve` with a broker to publish to, on one connection after another, until it returns."""
+    logging.basicConfig(level="WARNING", format=f"%(asctime)s {program} %(levelname)s %(message)s")
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs tracebacks during outages
+    with one_line_errors(f"make {program}"):
+        parameters_of(url)
+        try:
+            asyncio.run(stay_connected(program, BrokerSettings(amqp_url=url), queues, serve))
+        except KeyboardInterrupt:
+            raise SystemExit(f"\nmake {program}: interrupted; nothing is lost") from None
+
+
+def batches(channel: Any, queue: str, limit: float = float("inf"), **arguments: Any) -> Iterator[list[Message]]:
+    """The messages of a queue, to be acknowledged, up to `limit` or until none has come for IDLE seconds."""
+    batch, size = list[Message](), 0
+    if not limit:
+        return
+    for message in channel.consume(queue, arguments=arguments, inactivity_timeout=IDLE):
+        over = message[0] is None
+        if not over:
+            batch.append(message)
+            size, limit = size + len(message[2]), limit - 1
+            over = not limit
+        if batch and (over or len(batch) == BATCH or size > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        if over:
+            return

@@ -1,0 +1,98 @@
+"""`make replay`: publishes a part of the history again, with the same ids and bytes.
+
+The history is the stream that OPTIONS=history keeps. It is read up to where it ends when this begins. Invalid messages
+are left out: they became dead letters when they first came.
+
+Promise: when it ends, the broker has confirmed each message of the part. After an interruption, `--offset` goes on from
+the last line. A message may then come twice; metric ignores the second one.
+"""
+
+from pipeline.broker import Broker, ConnectionLostError, Outgoing
+from pipeline.messages import FEATURES, Y_TRUE, Value, Vector, parse
+from pipeline.settings import UnusableError
+from tools import BATCH, Message, batches, parameters_of, parser, run
+
+import asyncio
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pika
+from pika.exceptions import UnroutableError
+
+HISTORY = "history"
+KINDS: dict[str, Any] = {FEATURES: Vector, Y_TRUE: Value}
+WAITING = 50_000  # messages that may wait in a queue before more are published
+LOOK = 1.0  # seconds between two looks at a queue that is too long
+SLACK = 86400.0  # seconds by which an id may be later than the arrival of its message, since clocks differ
+
+
+def main() -> None:
+    options = parser("make replay", "Publish a part of the history again, with the same ids and bytes.")
+    options.add_argument("--to", metavar="URL", help="another broker or virtual host to publish to")
+    options.add_argument("--since", metavar="TIME", type=seconds, default="-inf", help="2026-11-01T08:00, or an id")
+    options.add_argument("--until", metavar="TIME", type=seconds, default="inf", help="the same")
+    options.add_argument("--offset", type=int, help="where to go on after an interruption")
+    given = options.parse_args()
+    replay = Replay(given.broker, given.since, given.until, given.offset)
+    run("replay", given.to or given.broker, KINDS, replay.serve)
+    print(file=sys.stderr)
+
+
+def seconds(text: str) -> float:
+    """An id, which is a Unix time; or a time in ISO 8601, local if it names no zone. Raises ValueError."""
+    try:
+        return float(text)
+    except ValueError:
+        return datetime.fromisoformat(text).timestamp()
+
+
+class Replay:
+    """`offset`: where to begin in the stream, later where to go on."""
+
+    def __init__(self, source: str, since: float, until: float, offset: int | None) -> None:
+        self.source, self.since, self.until = source, since, until
+        begin: Any = datetime.fromtimestamp(since - SLACK, UTC) if SLACK < since < time.time() else "first"
+        self.offset = begin if offset is None else offset
+        self.end, self.published = uuid.uuid4().bytes, 0
+
+    async def serve(self, broker: Broker) -> None:
+        """The flow of this program: mark the end of the history, then read, choose and publish up to there."""
+        with pika.BlockingConnection(parameters_of(self.source)) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            try:
+                channel.basic_publish("", HISTORY, self.end, mandatory=True)
+            except UnroutableError:
+                raise UnusableError("this broker keeps no history: that takes OPTIONS=history") from None
+            channel.basic_qos(prefetch_count=BATCH)
+            for batch in batches(channel, HISTORY, **{"x-stream-offset": self.offset}):
+                chosen = list(self.choose(batch))
+                await broker.publish(chosen)
+                method, properties, _ = batch[-1]
+                channel.basic_ack(method.delivery_tag, multiple=True)
+                self.published += len(chosen)
+                self.offset = properties.headers["x-stream-offset"] + 1
+                print(
+                    f"\r{self.published:,} published, next --offset {self.offset}", end="", file=sys.stderr, flush=True
+                )
+                if any(body == self.end for *_, body in batch):
+                    return
+                while max([await broker.waiting(queue) for queue in KINDS]) > WAITING:
+                    await asyncio.sleep(LOOK)
+        raise ConnectionLostError("the history does not go on")
+
+    def choose(self, batch: list[Message]) -> Iterator[Outgoing]:
+        """The valid messages whose ids are in the range."""
+        for method, _, body in batch:
+            kind = KINDS.get(method.routing_key)
+            message = parse(body, kind) if kind else ""
+            if not isinstance(message, str) and self.since <= float(message.id) <= self.until:
+                yield Outgoing(method.routing_key, body)
+
+
+if __name__ == "__main__":
+    main()
