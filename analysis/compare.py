@@ -3,8 +3,8 @@
 Joins the logs in the two folders that LOGS names by id, prints both mean absolute errors and their paired difference
 with its 95 % interval, and draws the differences in `compare.png` in the first folder.
 
-A row of the dataset that is drawn again and again is one sample. Where the ids do not lead to the rows of DATASET (an
-own producer, or SEED), rows with the same y_true and the same two y_pred are one sample.
+A row of the dataset counts once, however often it was drawn. Where the ids do not lead to rows of DATASET (an own
+producer, or SEED), pairs with the same y_true and the same two y_pred are taken as draws of one sample.
 """
 
 from analysis import BAR, ORANGE, QUIET, mean_and_margin, read_log, rows_behind, save, with_margin
@@ -13,7 +13,7 @@ from pipeline.settings import UnusableError, one_line_errors, read
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -40,19 +40,25 @@ def compare(settings: CompareSettings) -> None:
     """Print the comparison and draw it. Raises UnusableError."""
     folders = [folder.strip() for folder in settings.logs.split(",")]
     pairs = join(folders)
-    errors = [(pairs[f"y_pred{i}"] - pairs["y_true"]).abs() for i in (0, 1)]
-    difference = errors[1] - errors[0]
-    samples, kind = same_samples(pairs, settings)
-    k = len(np.unique(samples))
-    print(f"{len(pairs):,} pairs of {k:,} samples ({kind}); draws of one sample count together")
-    for folder, error in zip(folders, errors, strict=True):
-        print(f"mean absolute error in {folder}: {with_margin(*mean_and_margin(error, samples))}")
+    errors = pd.DataFrame({folder: (pairs[f"y_pred{i}"] - pairs["y_true"]).abs() for i, folder in enumerate(folders)})
+    rows = rows_behind(pairs, settings)
+    if (rows >= 0).all():
+        errors = errors.groupby(rows).mean()
+        samples = pd.Series(errors.index, errors.index)
+        print(f"{len(pairs):,} pairs, from {len(errors):,} rows of the dataset, which count once each")
+    else:
+        values = pairs[["y_true", "y_pred0", "y_pred1"]].astype(np.float32)  # a model may vary in the last digits
+        samples = values.groupby(list(values)).ngroup()
+        print(f"{len(pairs):,} pairs, of {samples.nunique():,} different values; equal ones are taken as one sample")
+    for folder in folders:
+        print(f"mean absolute error in {folder}: {with_margin(*mean_and_margin(errors[folder], samples))}")
+    difference = errors[folders[1]] - errors[folders[0]]
     mean, margin = mean_and_margin(difference, samples)
     print(f"{folders[1]} minus {folders[0]}: {with_margin(mean, margin, '+')} (95 % interval)")
     better = folders[int(mean < 0)]
     if not difference.any():
         verdict = "Both err alike in every row."
-    elif k < FEW:
+    elif samples.nunique() < FEW:
         verdict = f"It cannot be told yet which one is better: {FEW} samples are needed."
     elif abs(mean) <= margin:
         verdict = "It cannot be told yet which one is better: the interval of the difference includes 0."
@@ -78,23 +84,16 @@ def join(folders: list[str]) -> pd.DataFrame:
     return pairs
 
 
-def same_samples(pairs: pd.DataFrame, settings: DataSettings) -> tuple[Any, str]:
-    """Which pairs are draws of one sample, as a number for each, and how that is known."""
-    rows = rows_behind(pairs, settings)
-    if (rows >= 0).all():
-        return rows, "rows of the dataset"
-    values = pairs[["y_true", "y_pred0", "y_pred1"]].astype(np.float32)  # a model may vary in the last digits
-    return values.groupby(values.columns.tolist()).ngroup().to_numpy(), "equal values, since the ids lead to no dataset"
-
-
 def draw(differences: pd.Series, mean: float, margin: float, folders: list[str], verdict: str) -> Figure:
     """A histogram of the differences, one for each sample; zero, and the mean with its interval."""
     figure = Figure((6.4, 4), layout="constrained")
     axes = figure.subplots()
     low, high = differences.quantile([0.005, 0.995])  # outliers do not squeeze the rest
-    margin_of_bins = 0.0 if high - low > 1e-6 * abs(mean) else 0.5
-    binrange = low - margin_of_bins, high + margin_of_bins
-    sns.histplot(x=differences, bins=20, binrange=binrange, color=BAR, alpha=1, edgecolor="white", ax=axes)
+    size = max(abs(low), abs(high), abs(mean))
+    pad = 0.0 if high - low > 1e-6 * size else size or 0.5
+    sns.histplot(
+        x=differences, bins=20, binrange=(low - pad, high + pad), color=BAR, alpha=1, edgecolor="white", ax=axes
+    )
     axes.axvline(0, color=QUIET, linestyle=":", label="no difference")
     axes.axvline(mean, color=ORANGE, label=f"mean {with_margin(mean, margin, '+')}")
     axes.axvspan(mean - margin, mean + margin, color=ORANGE, alpha=0.2, linewidth=0)

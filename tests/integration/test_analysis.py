@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from harness import ROOT, Client, Run, eventually, rows
+from harness import ROOT, Client, Run, eventually, execute, rows, snippet
 
 import os
-import pickle
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from sklearn.dummy import DummyRegressor
 
 pytestmark = pytest.mark.broker
 
@@ -26,52 +24,57 @@ def make(target: str, folder: Path, **settings: object) -> subprocess.CompletedP
     )
 
 
-def stream(run: Run, logs: Path, n: int, **settings: object) -> None:
-    """Stream n samples through the pipeline, then end its model and metric."""
-    services = [run(name, LOGS_DIR=logs, **settings) for name in ("model", "metric")]
-    for service in services:
-        service.wait_for_log("connected")
+def shown(start: str) -> str:
+    """The output in docs/analysis.md that starts like this."""
+    (block,) = re.findall(rf"^```text\n({start}.*?)^```", (ROOT / "docs/analysis.md").read_text(), re.M | re.S)
+    return block
+
+
+def stream(run: Run, n: int, **settings: object) -> None:
+    """Publish n samples as fast as possible."""
     assert run("features", INTERVAL=0, COUNT=n, **settings).wait() == 0
+
+
+def evaluate(run: Run, logs: Path, n: int, **settings: object) -> None:
+    """Let a model answer what waits in the queues, until its log has n rows."""
+    services = [run(name, LOGS_DIR=logs, **settings) for name in ("model", "metric")]
     eventually(lambda: len(rows(logs)) == n, f"{n} rows")
     assert [service.terminate() for service in services] == [0, 0]
 
 
 def test_every_row_of_the_log_leads_to_its_group(client: Client, run: Run, tmp_path: Path) -> None:
-    """The figures of docs/analysis.md: all 111 patients were drawn, and each counts once."""
-    stream(run, tmp_path / "logs", 3000)
+    """As docs/analysis.md shows, to the last digit: all 111 patients are drawn, and each counts once."""
+    stream(run, 2000)
+    evaluate(run, tmp_path / "logs", 2000)
     done = make("groups", tmp_path, BY="sex")
-    assert done.stderr == ""
-    shown = (ROOT / "docs/analysis.md").read_text()
-    (expected,) = re.findall(r"```text\n(\S+ rows of the log, .*?)```", shown, re.DOTALL)
-    assert done.stdout.replace("3,000 rows", "5,000 rows") == expected
+    assert (done.stderr, done.stdout) == ("", shown("5,000 rows of the log").replace("5,000", "2,000"))
     assert (tmp_path / "logs/groups.png").exists()
 
     wrong = make("groups", tmp_path, BY="sex", TARGET="bmi")
     assert wrong.returncode == 2
     (line,) = wrong.stderr.splitlines()
-    assert "the labels of 3,000 of 3,000 rows of the log are not those of the rows that their ids lead to" in line
+    assert "the labels of 2,000 of 2,000 rows of the log are not those of the rows that their ids lead to" in line
 
 
 def test_a_log_that_was_drawn_with_a_seed_is_refused(client: Client, run: Run, tmp_path: Path) -> None:
-    stream(run, tmp_path / "logs", 200, SEED=5)
+    stream(run, 200, SEED=5)
+    evaluate(run, tmp_path / "logs", 200)
     done = make("groups", tmp_path, BY="sex")
     assert (done.returncode, done.stdout) == (2, "")
     assert "features, which must have no SEED" in done.stderr
 
 
-def test_the_bundled_model_is_compared_with_the_mean(client: Client, run: Run, tmp_path: Path) -> None:
-    """Both models get the same vectors under the same ids; the second one's labels are those of the first log."""
-    stream(run, tmp_path / "logs", 1000)
-    mean = DummyRegressor(strategy="constant", constant=152.0).fit([[0.0] * 10], [0.0])
-    (tmp_path / "mean.pkl").write_bytes(pickle.dumps(mean))
-    run("metric", LOGS_DIR=tmp_path / "logs/challenger").wait_for_log("connected")
-    run("model", MODEL_PATH=tmp_path / "mean.pkl").wait_for_log("connected")
-    for id, y_true, *_ in rows(tmp_path / "logs"):
-        client.publish("features", {"id": id, "body": [0.0] * 10})
-        client.publish("y_true", {"id": id, "body": y_true})
-    eventually(lambda: len(rows(tmp_path / "logs/challenger")) == 1000)
+def test_two_models_that_got_the_same_samples_are_compared(client: Client, run: Run, tmp_path: Path) -> None:
+    """As docs/analysis.md shows: the bundled model, and the forest of that page."""
+    stream(run, 2000)
+    samples = [(queue, body) for queue in ("features", "y_true") for body, _ in client.take(queue, 2000)]
+    execute(snippet("analysis.md", "RandomForestRegressor"), tmp_path)
+    settings: dict[str, dict[str, object]] = {"logs": {}, "logs/challenger": {"MODEL_PATH": tmp_path / "forest.pkl"}}
+    channel = client.connection.channel()  # without confirms: they would take most of the time
+    for folder, model in settings.items():
+        for queue, body in samples:
+            channel.basic_publish("", queue, body)
+        evaluate(run, tmp_path / folder, 2000, **model)
     done = make("compare", tmp_path)
-    assert done.stderr == ""
-    assert "1,000 pairs of 111 samples (rows of the dataset)" in done.stdout
-    assert "The model of logs is better." in done.stdout
+    assert (done.stderr, done.stdout) == ("", shown("5,000 pairs").replace("5,000", "2,000"))
     assert (tmp_path / "logs/compare.png").exists()

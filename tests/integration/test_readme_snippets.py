@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import ROOT, Client, Run, eventually, rows
+from harness import ROOT, Client, Run, eventually, execute, rows, snippet
 from local import Broker
 
 import json
@@ -16,22 +16,6 @@ import pandas as pd
 import pytest
 
 ADDRESS = "amqp://guest:guest@localhost:5672/%2F"
-
-
-def snippet(page: str, containing: str, language: str = "python") -> str:
-    """The one block of a page that contains a text."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
-    (block,) = (block for block in blocks if containing in block)
-    return block
-
-
-def execute(program: str, folder: Path) -> str:
-    """Run a program in a folder, and return what it prints."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def rows_if(logs: Path, n: int) -> list[tuple[float, float, float, float]] | None:
