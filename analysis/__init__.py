@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,6 +20,7 @@ from scipy.special import stdtrit
 COLUMNS = ["id", "y_true", "y_pred", "absolute_error"]
 LARGEST = 1e30  # no target has such values; sums of squares of smaller ones are finite
 QUIET, BAR, BLUE, ORANGE = "#5a5a5a", "#bcd4e6", "#0072b2", "#c24e00"  # as in plot
+matplotlib.rcParams["text.parse_math"] = False  # names are no formulas
 
 
 def read_log(folder: str) -> pd.DataFrame:
@@ -27,8 +29,9 @@ def read_log(folder: str) -> pd.DataFrame:
     Foreign lines, and one that is being written, are left out: they are not four numbers.
     """
     path, options = Path(folder, "metric_log.csv"), dict[str, Any](index_col=False, on_bad_lines="skip")
+    options |= {"quoting": csv.QUOTE_NONE, "encoding": "latin-1", "low_memory": False}
     try:
-        log = pd.read_csv(path, **options, quoting=csv.QUOTE_NONE, encoding="latin-1", low_memory=False)
+        log = pd.read_csv(path, **options)
     except OSError as error:
         raise UnusableError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError:  # empty, or no text

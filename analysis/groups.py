@@ -58,8 +58,8 @@ def groups(settings: GroupsSettings) -> None:
     print(f"{settings.by:24}{'n':>6}" + "".join(f"{name:>24}" for name in ERRORS))
     for name, group in by_group:
         cells = [with_margin(*mean_and_margin(group[error], group.index), sign) for error, sign in ERRORS.items()]
-        print(f"{name!s:24}{len(group):>6,}" + "".join(f"{cell:>24}" for cell in cells))
-    print(f"{len(by_group)} groups were looked at. One in 20 such intervals misses the true value by chance.")
+        print(f"{name!s:24.40}{len(group):>6,}" + "".join(f"{cell:>24}" for cell in cells))
+    print(f"Groups looked at: {len(by_group)}. One in 20 such intervals misses the true value by chance.")
     save(draw(table, settings.by), Path(settings.logs_dir, "groups.png"))
 
 
@@ -76,7 +76,7 @@ def grouped(column: pd.Series) -> Any:
     if len(names) > GROUPS:
         raise UnusableError(f"BY={column.name!r}: takes numbers, or text of {GROUPS} kinds at most, not {len(names)}")
     texts = keys.map(names).astype(object).fillna("missing")
-    return pd.Categorical(texts, [*dict.fromkeys(names.values()), "missing"]).remove_unused_categories()
+    return pd.Categorical(texts, [*dict.fromkeys([*names.values(), "missing"])]).remove_unused_categories()
 
 
 def draw(table: pd.DataFrame, by: str) -> Figure:
@@ -92,7 +92,7 @@ def draw(table: pd.DataFrame, by: str) -> Figure:
         axes.axvline(table[error].mean(), color=QUIET, linestyle=":")
         sns.pointplot(table, x=error, y="group", errorbar=ends, linestyle="none", markersize=5, color=BLUE, ax=axes)
         axes.set(ylabel=None, xlabel=f"{error}, 95 % interval")
-        axes.set_yticks(range(len(counts)), [f"{name} (n = {n:,})" for name, n in counts.items()])
+        axes.set_yticks(range(len(counts)), [f"{name!s:.40} (n = {n:,})" for name, n in counts.items()])
         axes.spines[["top", "right"]].set_visible(False)
     axes.axvline(0, color=QUIET, linewidth=0.8)
     figure.suptitle(f"Error by {by}; dotted: all groups together", x=0.02, ha="left", size=10.5, weight="bold")

@@ -255,8 +255,8 @@ class Evaluation:
         self.moments, self.origin = np.zeros((5, 5)), 0.0
         # Of the error over time: rows per point, and for each point the sum of their errors and their last id.
         self.per_point, self.sums, self.ids = 1, np.zeros(POINTS), np.zeros(POINTS)
-        # While all labels are 0 or 1 and all predictions probabilities: for each bin of predictions, how many labels are
-        # 0, how many are 1, and the sum of the predictions; and the logarithm of the likelihood.
+        # While all labels are 0 or 1 and all predictions probabilities: in each bin of predictions, the number of labels
+        # 0, the number of labels 1 and the sum of the predictions; and the logarithm of the likelihood.
         self.probabilities, self.bins, self.log_likelihood = True, np.zeros((3, len(EDGES) - 1)), 0.0
 
     def add(self, table: Floats) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness import ROOT, Client, Run
 from pipeline import messages
-from pipeline.messages import MAX_BODY, Id, Value, Vector, parse
+from pipeline.messages import MAX_BODY, Id, Message, Value, Vector, parse
 
 import copy
 import json
@@ -20,7 +20,7 @@ from jsonschema import Draft7Validator
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "docs/asyncapi.yaml").read_text())
 OFFICIAL = Draft7Validator(json.loads((ROOT / "tests/asyncapi/3.0.0.json").read_text()))
-KINDS = {"vector": Vector, "label": Value, "prediction": Value}
+KINDS: dict[str, type[Message]] = {"vector": Vector, "label": Value, "prediction": Value}
 
 
 def resolved(part: Any) -> Any:

@@ -36,6 +36,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
             "patient": [f"P{i}" for i in range(N)],
             "sex": random.choice(["F", "M"], N),
             "ward": random.choice(["north, old", "south", ""], N),
+            "odd": random.choice(["$x^", "a" * 200, "missing", ""], N),
             "stage": random.choice([1, 2, 3], N),
             "age": random.integers(20, 90, N),
             "bmi": np.where(random.random(N) < 0.1, np.nan, random.normal(27, 4, N).round(1)),
@@ -45,7 +46,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     )
     table.to_csv("patients.csv", index=False)
     monkeypatch.setenv("DATASET", "patients.csv")
-    monkeypatch.setenv("DROP_COLUMNS", "patient,sex,ward")
+    monkeypatch.setenv("DROP_COLUMNS", "patient,sex,ward,odd")
     write(table)
     return table
 
@@ -94,7 +95,7 @@ def test_text_that_is_no_feature_makes_groups(
         assert margin == pytest.approx(t * values.std() / np.sqrt(len(values)), rel=0.02)
         assert float(absolute.split(" ± ")[0]) == pytest.approx(values.abs().mean(), abs=0.01)
         assert signed[0] == {"F": "-", "M": "+"}[sex]
-    assert looked_at == "2 groups were looked at. One in 20 such intervals misses the true value by chance."
+    assert looked_at == "Groups looked at: 2. One in 20 such intervals misses the true value by chance."
     assert picture == "picture: logs/groups.png"
     with Image.open("logs/groups.png") as image:
         assert image.size[0] == 1080
@@ -104,6 +105,7 @@ def test_text_that_is_no_feature_makes_groups(
     ("by", "names"),
     [
         ("ward", ["north, old", "south", "missing"]),
+        ("odd", ["$x^", "a" * 40, "missing"]),
         ("stage", ["1", "2", "3"]),
         ("constant", ["7"]),
         ("age", ["20 to 35", "36 to 53", "54 to 71", "72 to 89"]),
@@ -120,7 +122,7 @@ def test_a_column_of_any_kind_makes_groups(
         assert [name for name, *_ in found] == names
     assert len(found) == len(names)
     assert sum(int(n) for _, n, *_ in found) == 100
-    assert looked_at.startswith(f"{len(names)} groups were looked at.")
+    assert looked_at.startswith(f"Groups looked at: {len(names)}.")
     values = table[by][::4]
     if by in ("age", "bmi"):
         bounds = [tuple(map(float, name.split(" to "))) for name, *_ in found[:4]]
@@ -150,7 +152,7 @@ def test_a_group_of_one_row_has_no_interval(
     table["rare"] = np.where(table.index == 0, "yes", "no")
     table.insert(0, "rare", table.pop("rare"))
     table.to_csv("patients.csv", index=False)
-    monkeypatch.setenv("DROP_COLUMNS", "rare,patient,sex,ward")
+    monkeypatch.setenv("DROP_COLUMNS", "rare,patient,sex,ward,odd")
     *_, yes, _, _ = printed(capsys, monkeypatch, "rare")
     name, n, _, signed = cells(yes)
     assert (name, n) == ("yes", "1")
@@ -163,14 +165,14 @@ def test_a_group_of_one_row_has_no_interval(
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"BY": ""}, "BY='': takes one of the columns patient, sex, ward, stage, age, bmi, constant, progression"),
+        ({"BY": ""}, "BY='': takes one of the columns patient, sex, ward, odd, stage, age, bmi, constant, progression"),
         ({"BY": "Sex"}, "BY='Sex': takes one of the columns patient, sex, "),
         ({"BY": "patient"}, f"BY='patient': takes numbers, or text of {GROUPS} kinds at most, not 100"),
         ({"LOGS_DIR": "none"}, "none/metric_log.csv: cannot be read: No such file or directory"),
         ({"DATASET": "none.csv"}, "DATASET='none.csv': there is no such file"),
         ({"DATASET": "empty.csv"}, "DATASET='empty.csv': takes at least two rows below the header, not 0"),
         ({"TARGET": "age"}, "DATASET='patients.csv': the labels of "),
-        ({"DROP_COLUMNS": "patient,sex"}, "or leave columns out: DROP_COLUMNS='patient,sex,ward'"),
+        ({"DROP_COLUMNS": "patient,sex"}, "or leave columns out: DROP_COLUMNS='patient,sex,ward,odd'"),
         ({"DATASET": "", "DROP_COLUMNS": ""}, "DATASET='': the labels of "),
     ],
 )

@@ -200,12 +200,11 @@ def test_scores_of_probabilities_are_scikit_learns(classifier: str, n: int) -> N
     assert rows.probabilities
     assert rows.rmse() ** 2 == pytest.approx(brier_score_loss(y, p), rel=1e-9)
     assert -rows.log_likelihood / n == pytest.approx(log_loss(y, p), rel=1e-9)
-    assert rows.area() == pytest.approx(roc_auc_score(y, p), abs=0.001)
-
-
-def test_the_area_of_a_tree_is_exact() -> None:
-    y, p, rows = classified("a tree", 1000)
-    assert rows.area() == pytest.approx(roc_auc_score(y, p), rel=1e-12)
+    zeros, ones, _ = rows.bins
+    in_one_bin = zeros @ ones / (zeros.sum() * ones.sum())  # they count half, whatever they are
+    few_values = classifier in ("a tree", "always one half")
+    assert rows.area() == pytest.approx(roc_auc_score(y, p), abs=1e-12 if few_values else in_one_bin / 2 + 1e-12)
+    assert few_values or n < 1000 or in_one_bin / 2 < 0.001
 
 
 @classifiers
@@ -238,7 +237,7 @@ def test_nineteen_of_twenty_intervals_of_a_calibrated_model_hold_what_it_predict
         rows = Evaluation()
         rows.add(np.column_stack([np.zeros(500), y, p, np.abs(y - p)]))
         predicted, _, low, high = rows.calibration()
-        hits += np.count_nonzero((low <= predicted) & (predicted <= high))
+        hits += int(np.count_nonzero((low <= predicted) & (predicted <= high)))
     assert 930 <= hits <= 985
 
 
@@ -269,7 +268,7 @@ def test_the_calibration_chart_can_be_read(classifier: str, n: int) -> None:
             (axes,) = plot.draw_calibration(rows).axes
         assert_readable(axes)
     assert legend(axes) == ["calibrated", "a tenth of the rows, 95 % interval"]
-    assert len(axes.collections[0].get_offsets()) == len(rows.calibration()[0])
+    assert np.shape(axes.collections[0].get_offsets())[0] == len(rows.calibration()[0])
 
 
 # Where the error changed
