@@ -272,12 +272,13 @@ class Evaluation:
         self.moments += terms @ terms.T
         self.sketch.update(errors)
         self.whole = self.whole and bool((errors % 1 == 0).all())
-        self.probabilities &= bool((np.isin(y_true, (0, 1)) & (y_pred >= 0) & (y_pred <= 1)).all())
-        if self.probabilities:
+        if self.probabilities and (np.isin(y_true, (0, 1)) & (y_pred >= 0) & (y_pred <= 1)).all():
             bins = np.clip(np.searchsorted(EDGES, y_pred, "right"), 1, len(EDGES) - 1) - 1
             self.bins += [np.bincount(bins, weights, len(EDGES) - 1) for weights in (1 - y_true, y_true, y_pred)]
             of_truth = np.abs(1 - y_true - y_pred)
             self.log_likelihood += float(np.log(np.maximum(of_truth, np.finfo(float).eps)).sum())
+        else:
+            self.probabilities = False
         while self.n > POINTS * self.per_point:  # no room: two points become one
             self.sums = np.append(self.sums[::2] + self.sums[1::2], np.zeros(POINTS // 2))
             self.ids = np.append(self.ids[1::2], np.zeros(POINTS // 2))
