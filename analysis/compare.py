@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from msgspec import Meta
 
 FEW = 30  # samples: fewer do not tell which model is better
@@ -98,7 +99,7 @@ def draw(differences: pd.Series, mean: float, margin: float, folders: list[str],
     axes.axvline(mean, color=ORANGE, label=f"mean {with_margin(mean, margin, '+')}")
     axes.axvspan(mean - margin, mean + margin, color=ORANGE, alpha=0.2, linewidth=0)
     axes.set_title(f"{verdict}\n{len(differences):,} samples", loc="left", size=9.5)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel=f"absolute error: {folders[1]} minus {folders[0]}", ylabel="samples")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
