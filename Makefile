@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 SERVICES := features model metric plot
 UV := 0.13.9
-.PHONY: help doctor up down clean logs ps local replay letters train test chaos bench lint lock audit
+.PHONY: help doctor up down clean logs ps local compare groups replay letters train test chaos bench lint lock audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -35,6 +35,12 @@ letters: .venv/ready ## count the dead letters; ARGS="put-back REASON" returns t
 
 train: .venv/ready ## fit the model again
 	.venv/bin/python model/src/train.py
+
+compare: .venv/ready ## tell which of two models errs less (LOGS=logs,logs/challenger)
+	@.venv/bin/python -m analysis.compare
+
+groups: .venv/ready ## show the error for each group of a column of the data (BY=sex)
+	@.venv/bin/python -m analysis.groups
 
 test: .venv/tools ## run all tests
 	.venv/bin/pytest

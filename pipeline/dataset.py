@@ -125,10 +125,32 @@ def load(settings: DataSettings) -> Dataset:
 
 def read_columns(settings: DataSettings) -> Columns:
     """Read the header only. Raises UnusableError."""
+    with _worded(settings):
+        return _choose(read_names(settings), settings)
+
+
+def read_column(settings: DataSettings, name: str) -> pd.Series:
+    """Any column of the table: numbers, or text where one of its cells is text. Raises UnusableError.
+
+    Columns of the bundled data are in their own units, such as years of age.
+    """
+    import pandas as pd
+
     if not settings.dataset:
-        return _choose(list(_bundled().columns), settings)
+        return _bundled(scaled=False)[name]
+    with _worded(settings):
+        try:
+            return _read_frame(settings, Columns([], name))[name]
+        except BadTableError:
+            return pd.Series([cell.strip() for (cell,) in _cells(settings, [name])], name=name)
+
+
+def read_names(settings: DataSettings) -> list[str]:
+    """The names of all columns. Raises UnusableError."""
+    if not settings.dataset:
+        return list(_bundled().columns)
     with _worded(settings), _table(settings.dataset) as (names, _):
-        return _choose(names, settings)
+        return names
 
 
 def listed(names: list[str]) -> str:
@@ -163,11 +185,11 @@ def _worded(settings: DataSettings) -> Iterator[None]:
         raise UnusableError(f"DATASET={settings.dataset!r}: {text}") from error
 
 
-def _bundled() -> pd.DataFrame:
+def _bundled(scaled: bool = True) -> pd.DataFrame:
     """Diabetes: one row per patient, scaled features, and the progression of the disease after a year."""
     from sklearn.datasets import load_diabetes
 
-    return load_diabetes(as_frame=True).frame
+    return load_diabetes(as_frame=True, scaled=scaled).frame
 
 
 def _choose(names: list[str], settings: DataSettings) -> Columns:
@@ -226,24 +248,23 @@ def _read_numbers(
     import numpy as np
 
     flat = array("d")  # 8 bytes per number
-    for cells in _cells(settings):
-        flat.extend([_number(cell, translation) for cell in cells])
     names = [*columns.features, columns.target]
+    for cells in _cells(settings, names):
+        flat.extend([_number(cell, translation) for cell in cells])
     numbers = np.asarray(flat).reshape(-1, len(names))
     bad = np.isinf(numbers)
     rows = {int(j): int(bad[:, j].argmax()) for j in np.flatnonzero(bad.any(axis=0))}
     texts = dict.fromkeys(rows, "")
-    for i, cells in enumerate(islice(_cells(settings), max(rows.values(), default=-1) + 1)):
+    for i, cells in enumerate(islice(_cells(settings, names), max(rows.values(), default=-1) + 1)):
         texts |= {j: cells[j].strip() for j, row in rows.items() if row == i}
     return numbers, {names[j]: (rows[j], texts[j]) for j in rows}
 
 
-def _cells(settings: DataSettings) -> Iterator[list[str]]:
-    """The cells of each row, those of the features first, then the target's."""
+def _cells(settings: DataSettings, wanted: list[str]) -> Iterator[list[str]]:
+    """The cells of each row in these columns."""
     with _table(settings.dataset) as (names, rows):
         place = {name: i for i, name in enumerate(names)}
-        features, target = _choose(names, settings)
-        used = [place[name] for name in (*features, target)]
+        used = [place[name] for name in wanted]
         for number, row in enumerate(rows, 1):
             while len(row) > len(names) and not row[-1].strip():  # from a separator at the end of the line
                 row.pop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -170,3 +171,19 @@ def rows(logs: Path) -> list[tuple[float, float, float, float]]:
     header, *lines = csv.reader(whole_lines(path).splitlines())
     assert header == ["id", "y_true", "y_pred", "absolute_error"]
     return [(float(a), float(b), float(c), float(d)) for a, b, c, d in lines]
+
+
+def snippet(page: str, containing: str, language: str = "python") -> str:
+    """The one block of a page that contains a text."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+    (block,) = (block for block in blocks if containing in block)
+    return block
+
+
+def execute(program: str, folder: Path) -> str:
+    """Run a program in a folder, and return what it prints."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

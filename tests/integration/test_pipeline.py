@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pika
 import pytest
 from sklearn.datasets import load_diabetes
 
@@ -75,6 +76,27 @@ def test_the_whole_pipeline_in_any_order(client: Client, run: Run, tmp_path: Pat
     assert 40 < np.mean([row[3] for row in logged]) < 60  # train.py says 49.56 on the held-out rows
     eventually(lambda: [client.count(q) for q in ("features", "y_true", "y_pred", "dead_letters")] == [0, 0, 0, 0])
     assert [services[name].terminate() for name in ("model", "metric")] == [0, 0]
+
+
+def test_properties_of_cloudevents_are_accepted(client: Client, run: Run, tmp_path: Path) -> None:
+    """Its binary mode: the attributes are application properties, the body is the message itself."""
+    for name in ("model", "metric"):
+        run(name).wait_for_log("connected")
+    for queue, body in ("features", load_diabetes().data[0].tolist()), ("y_true", 151.0):
+        headers = {
+            "cloudEvents:specversion": "1.0",
+            "cloudEvents:id": "8f2c",
+            "cloudEvents:source": "/ward/7",
+            "cloudEvents:type": f"org.example.{queue}",
+            "cloudEvents:time": "2023-11-09T14:47:14.567Z",
+        }
+        properties = pika.BasicProperties("application/json", headers=headers, message_id="8f2c", app_id="ward")
+        message = json.dumps({"id": 1699541234.567, "body": body}).encode()
+        client.channel.basic_publish("", queue, message, properties, mandatory=True)
+    ((id, y_true, y_pred, _),) = eventually(lambda: rows(tmp_path / "logs"))
+    assert (id, y_true) == (1699541234.567, 151.0)
+    assert 25 < y_pred < 346  # the range of the labels
+    assert client.count("dead_letters") == 0
 
 
 def test_queues_that_exist_in_another_form_are_used_as_they_are(client: Client, run: Run, tmp_path: Path) -> None:

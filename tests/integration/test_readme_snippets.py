@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import ROOT, Client, Run, eventually, rows
+from harness import ROOT, Client, Run, eventually, execute, rows, snippet
 from local import Broker
 from local.__main__ import define
 
@@ -18,22 +18,6 @@ import pandas as pd
 import pytest
 
 ADDRESS = "amqp://guest:guest@localhost:5672/%2F"
-
-
-def snippet(page: str, containing: str, language: str = "python") -> str:
-    """The one block of a page that contains a text."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
-    (block,) = (block for block in blocks if containing in block)
-    return block
-
-
-def execute(program: str, folder: Path) -> str:
-    """Run a program in a folder, and return what it prints."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def shell(program: str, folder: Path, **environment: str) -> str:
@@ -188,3 +172,26 @@ def test_the_wine_example_is_trained_and_streamed(client: Client, run: Run, tmp_
     logged = eventually(lambda: rows_if(tmp_path / "logs", 100))
     assert all(11 < y_true < 15 for _, y_true, _, _ in logged)
     assert sum(error for *_, error in logged) / 100 < 1
+
+
+@pytest.mark.broker
+def test_the_classifier_example_is_fitted_streamed_and_scored(client: Client, run: Run, tmp_path: Path) -> None:
+    program = snippet("own-data.md", "load_breast_cancer", "sh").replace(".venv/bin/python", sys.executable)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    subprocess.run(["bash", "-eu"], input=program, cwd=tmp_path, env=environment, text=True, check=True)
+    (given,) = re.findall(r"^export (.*)$", program, re.MULTILINE)
+    mine = dict(setting.split("=") for setting in given.split()) | {"PLOT_INTERVAL": "0.5"}
+    mine |= {name: str(tmp_path / mine[name]) for name in ("DATASET", "MODEL_PATH")}
+    for name in ("model", "metric", "plot"):
+        run(name, **mine)
+    assert run("features", INTERVAL=0, COUNT=500, **mine).wait() == 0
+    logged = eventually(lambda: rows_if(tmp_path / "logs", 500))
+    assert {y_true for _, y_true, _, _ in logged} == {0, 1}
+    assert all(0 <= y_pred <= 1 for _, _, y_pred, _ in logged)
+    page = tmp_path / "logs/report.html"
+    eventually(lambda: page.exists() and ">500<" in page.read_text(), "500 rows on the page")
+    scores = dict(re.findall(r'<th scope="row">([^<]*)<td>([\d.]+)', page.read_text()))
+    assert float(scores["Brier score (RMSE²)"]) < 0.05
+    assert float(scores["Area under the ROC curve"]) > 0.98
+    assert float(scores["Log loss"]) < 0.2
+    assert "share of label 1" in page.read_text()

@@ -247,6 +247,29 @@ def test_it_can_be_read_on_phones_and_desktops_by_day_and_night(
     assert browser.complaints() == []
 
 
+@pytest.mark.parametrize("width", [400, 1100])
+def test_probabilities_have_a_third_chart_as_long_as_all_rows_are_some(
+    browser: Browser, logs: Path, start: Start, width: int
+) -> None:
+    random = np.random.default_rng(0)
+    probabilities = random.uniform(0, 1, 500).tolist()
+    labels = [float(random.random() < p) for p in probabilities]
+    write(
+        logs, [(1699541234.5 + i, y, p, abs(y - p)) for i, (y, p) in enumerate(zip(labels, probabilities, strict=True))]
+    )
+    start()
+    browser.show(logs / "report.html", width, "dark")
+    charts = browser.find_elements(By.CSS_SELECTOR, "svg")
+    assert len(charts) == 3
+    assert "share of label 1" in charts[2].text
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    assert dict(browser.cells("#numbers"))["Brier score (RMSE²)"].startswith("0.1")  # 1/6 on average
+    write(logs, [(1699542234.5, 2.0, 0.5, 1.5)])
+    eventually(lambda: len(browser.find_elements(By.CSS_SELECTOR, "svg")) == 2, "two charts")
+    assert "Brier score (RMSE²)" not in dict(browser.cells("#numbers"))
+    assert browser.complaints() == []
+
+
 def test_a_screen_reader_finds_its_way(browser: Browser, logs: Path, start: Start) -> None:
     write(logs, stream(400))
     start()

@@ -1,7 +1,7 @@
 """Tables that people bring: read as they are meant, or rejected in one line that leads to the cure."""
 
 from harness import ROOT
-from pipeline.dataset import Dataset, DataSettings, held_out, load, read_columns
+from pipeline.dataset import Dataset, DataSettings, held_out, load, read_column, read_columns, read_names
 from pipeline.settings import UnusableError
 
 import bz2
@@ -72,6 +72,28 @@ def test_a_csv_gives_its_columns(tmp_path: Path, target: str, column: int) -> No
     np.testing.assert_array_equal(X, np.delete(table, column, axis=1))
     np.testing.assert_array_equal(y, table[:, column])
     assert read_columns(DataSettings(dataset=str(tmp_path / "some.csv"), target=target)) == (list(X.columns), y.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("sex", ["F", "M", ""]),
+        ("age", [50.0, NAN, 61.0]),
+        ("dose", [1.5, 2.0, 0.25]),
+        ("note", ["1", "2,5; or 3", "4"]),
+    ],
+)
+def test_any_column_can_be_read(tmp_path: Path, name: str, values: list[object]) -> None:
+    content = 'sex;age;dose;note;y\n F;50;1,5;1;1\nM;na;2;"2,5; or 3";2\n;61;0,25;4;3\n'
+    settings = DataSettings(dataset=written(tmp_path, content), drop_columns="sex,note")
+    assert read_names(settings) == ["sex", "age", "dose", "note", "y"]
+    pd.testing.assert_series_equal(read_column(settings, name), pd.Series(values, name=name), check_dtype=False)
+
+
+def test_columns_of_the_bundled_data_are_in_their_own_units() -> None:
+    assert read_names(DataSettings()) == [*load_diabetes().feature_names, "target"]
+    assert set(read_column(DataSettings(), "sex")) == {1, 2}
+    assert read_column(DataSettings(), "age").between(18, 80).all()
 
 
 @given(st.lists(st.tuples(*[st.floats(allow_infinity=False)] * 2, st.floats(-1e9, 1e9)), min_size=2))

@@ -170,6 +170,37 @@ def test_no_colour_of_the_charts_is_lost_in_the_dark(path: Path) -> None:
     assert {"ink", "quiet", "bar", "blue", "orange", "bad"} <= set(re.findall(r"var\(--(\w+)\)", charts))
 
 
+def test_of_probabilities_the_page_shows_the_scores_of_the_field(path: Path) -> None:
+    random = np.random.default_rng(0)
+    p = random.uniform(0, 1, 2000)
+    y = (random.random(2000) < p).astype(float)
+    pairs = zip(y.tolist(), p.tolist(), strict=True)
+    rows = "".join(f"{START + i},{a!r},{b!r},{abs(a - b)!r}\n" for i, (a, b) in enumerate(pairs))
+    path.write_text(HEADER + rows)
+    page = redrawn(path)
+    shown = numbers(page)
+    assert shown["Brier score (RMSE²)"] == f"{np.mean((y - p) ** 2):.4f}"
+    assert float(shown["RMSE"]) ** 2 == pytest.approx(np.mean((y - p) ** 2), abs=0.001)
+    assert float(shown["Log loss"]) == pytest.approx(-np.log(1 - np.abs(y - p)).mean(), abs=1e-4)
+    assert 0.8 < float(shown["Area under the ROC curve"]) < 0.87  # 5/6 where all probabilities are equally frequent
+    assert "The area is the share of pairs of a 1 and a 0" in words(page)
+    assert page.count("<svg") == page.count("<figure") == 3
+    assert "share of label 1" in page
+    path.write_text(HEADER + rows + f"{START + 2000},0.5,0.5,0.0\n")
+    page = redrawn(path)
+    assert "Brier score (RMSE²)" not in numbers(page)
+    assert "The area" not in words(page)
+    assert page.count("<svg") == page.count("<figure") == 2
+
+
+def test_one_class_alone_has_no_area(path: Path) -> None:
+    path.write_text(HEADER + f"{START},1.0,0.75,0.25\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown = numbers(redrawn(path))
+    assert (shown["Area under the ROC curve"], shown["Log loss"]) == ("not defined", "0.2877")
+
+
 # The state
 
 
