@@ -76,9 +76,8 @@ class Replay:
                 channel.basic_ack(method.delivery_tag, multiple=True)
                 self.published += len(chosen)
                 self.offset = properties.headers["x-stream-offset"] + 1
-                print(
-                    f"\r{self.published:,} published, next --offset {self.offset}", end="", file=sys.stderr, flush=True
-                )
+                line = f"\r{self.published:,} messages published; to go on: --offset {self.offset}"
+                print(line, end="", file=sys.stderr, flush=True)
                 if any(body == self.end for *_, body in batch):
                     return
                 while max([await broker.waiting(queue) for queue in KINDS]) > WAITING:
