@@ -77,7 +77,10 @@ def chosen_options() -> set[str]:
 
 def define(broker: Broker, options: set[str]) -> None:
     """Make the exchange for the copies of all samples, and what hangs on it, as docker-compose.<option>.yaml does."""
-    for name in ["samples", *sorted(options)] if options else []:
+    files = ["samples", *sorted(options)] if options else []
+    if "challenger" in options:
+        files.append("shovels")  # last: a shovel makes queues that are missing, in its own way
+    for name in files:
         shutil.copy(ROOT / f"rabbitmq/{name}.json", broker.folder)
         broker.ctl("import_definitions", f"{broker.folder}/{name}.json")
     if "challenger" in options:
