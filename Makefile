@@ -51,7 +51,7 @@ chaos: .venv/tools ## kill everything at random for about half an hour, on two v
 		--image $(or $(RABBITMQ_IMAGE),pipeline-local/rabbitmq:4-management)
 	.venv/bin/python tests/faults/mutations.py
 
-bench: .venv/ready ## measure speed and memory, in about seven minutes (ARGS=--quick: two)
+bench: .venv/ready ## measure speed and memory, in about ten minutes (ARGS=--quick: three)
 	.venv/bin/python benchmarks/bench.py $(ARGS)
 
 lint: .venv/tools ## check style and types

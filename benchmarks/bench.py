@@ -463,7 +463,7 @@ def draw(path: Path, rates: dict[str, list[float]], forest: dict[str, float], ma
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a look in two minutes; keeps nothing")
+    parser.add_argument("--quick", action="store_true", help="a look in three minutes; keeps nothing")
     parser.add_argument("--beside", metavar="COMMIT", help="an older commit, measured in the same run")
     parser.add_argument("--url", help="a broker that is there, without queues of ours; default: a private one")
     parser.add_argument("--output", type=Path, default=HERE / "results", help="what to write, without .md and .png")

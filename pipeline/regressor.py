@@ -83,8 +83,8 @@ def _unpickle(content: bytes) -> Any:
 
 def _by_value(module: str) -> str:
     """How to save a model with a class of the user's own program."""
-    first = "" if module == "__main__" else f"cloudpickle.register_pickle_by_value({module}) and then "
-    return f"save the model with cloudpickle, {first}cloudpickle.dump, which puts the class into the file"
+    first = "" if module == "__main__" else f"call cloudpickle.register_pickle_by_value({module}), then "
+    return f"{first}save the model with cloudpickle.dump, which puts the class into the file"
 
 
 def _cause(content: bytes, error: Any) -> str:
