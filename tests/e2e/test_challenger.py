@@ -8,6 +8,7 @@ from harness import ROOT, Client, eventually, rows
 import pickle
 import re
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ def stack(request: pytest.FixtureRequest, new_stack: Any) -> Stack:
     (stack.folder / "model/src/challenger.pkl").write_bytes(pickle.dumps(model))
     stack.compose("up", "-d", "--build")
     eventually(lambda: challengers(stack), "the first row of the challenger", 60)
+    time.sleep(5)  # RabbitMQ never finds a quorum queue again that is killed within a second of its declaration
     return stack
 
 
