@@ -106,12 +106,12 @@ async def serve(predictor: "Predictor", broker: Broker) -> None:
     """The flow of this service: each vector gets one answer."""
     predictor.broker = broker
     async for batch in broker.batches(FEATURES):
-        answers = await predictor.answer([delivery.body for delivery in batch])
+        answers, properties = await predictor.answer([delivery.body for delivery in batch]), predictor.properties()
         await broker.publish(
-            Outgoing(Y_PRED, answer.message, properties)
+            Outgoing(Y_PRED, answer.message, next(properties))
             if isinstance(answer, Prediction)
             else broker.dead_letter(delivery, answer.reason)
-            for delivery, answer, properties in zip(batch, answers, predictor.properties(), strict=False)
+            for delivery, answer in zip(batch, answers, strict=True)
         )
         broker.acknowledge(batch)
 
@@ -131,7 +131,7 @@ class Predictor:
         return cls(settings, await ModelProcess.start(settings))
 
     def properties(self) -> Iterator[pika.BasicProperties]:
-        """Those of a batch of predictions, without end: the first one says which model they are from."""
+        """Those of the predictions of a batch, one by one: the first says which model they are from."""
         yield pika.BasicProperties(delivery_mode=2, app_id=self.process.sha256)
         yield from itertools.repeat(pika.BasicProperties(delivery_mode=2))
 

@@ -9,11 +9,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.broker
+COMMAND = [sys.executable, "-m", "local"]
 
 
 def processes(folder: Path) -> dict[int, str]:
@@ -28,14 +31,27 @@ def processes(folder: Path) -> dict[int, str]:
     return found
 
 
+@contextmanager
+def running(folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """`make local` in a folder, until Ctrl-C, after which nothing is left of it."""
+    said = folder / "said"
+    with said.open("w") as output:
+        local = subprocess.Popen(COMMAND, cwd=folder, env=environment, stdout=output, stderr=output)
+    try:
+        yield
+        local.send_signal(signal.SIGINT)
+        assert local.wait(30) == 0
+    finally:
+        local.kill()
+    assert "Traceback" not in said.read_text()
+    assert not processes(folder)
+
+
 def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
     copy_of_the_tree(tmp_path)
-    said, logs = tmp_path / "said", tmp_path / "logs"
+    logs = tmp_path / "logs"
     environment = {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ} | {"INTERVAL": "0.5"}
-    command = [sys.executable, "-m", "local"]
-    with said.open("w") as output:
-        local = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output)
-    try:
+    with running(tmp_path, environment):
         eventually(lambda: rows(logs), "the first row", 60)
         eventually((logs / "error_distribution.png").exists, "a picture", 60)
 
@@ -47,35 +63,19 @@ def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
             n = len(rows(logs))
             eventually(lambda n=n: len(rows(logs)) > n + 2, "rows after a kill", 60)  # type: ignore[misc]
 
-        second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        second = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert second.returncode == 1
         assert second.stderr == "make local: is already running in this folder\n"
-
-        local.send_signal(signal.SIGINT)
-        assert local.wait(30) == 0
-    finally:
-        local.kill()
-    assert "Traceback" not in said.read_text()
-    assert not processes(tmp_path)
 
 
 def test_a_challenger_and_the_history(tmp_path: Path) -> None:
     copy_of_the_tree(tmp_path)
-    logs, said = tmp_path / "logs", tmp_path / "said"
+    logs = tmp_path / "logs"
     environment = {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ}
     environment |= {"INTERVAL": "0.1", "OPTIONS": "challenger,history"}
-    command = [sys.executable, "-m", "local"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.stderr == "make local: OPTIONS=challenger needs CHALLENGER_MODEL_PATH, the second trained model\n"
     environment["CHALLENGER_MODEL_PATH"] = "model/src/myfile.pkl"
-    with said.open("w") as output:
-        local = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output)
-    try:
+    with running(tmp_path, environment):
         eventually(lambda: len(rows(logs / "challenger")) > 3, "rows of the challenger", 60)
         assert set(rows(logs / "challenger")) & set(rows(logs))  # the same model has the same rows
-        local.send_signal(signal.SIGINT)
-        assert local.wait(30) == 0
-    finally:
-        local.kill()
-    assert "Traceback" not in said.read_text()
-    assert not processes(tmp_path)

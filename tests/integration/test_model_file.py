@@ -2,10 +2,12 @@
 
 from harness import ROOT, Client, Service, eventually
 
+import hashlib
 import json
 import os
 import pickle
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,13 +25,19 @@ def replace(path: Path, content: bytes) -> None:
     os.replace(new, path)
 
 
-def test_a_new_model_takes_effect_and_a_bad_one_does_not(
-    client: Client, run: Callable[..., Service], tmp_path: Path
-) -> None:
-    path = tmp_path / "some.pkl"
+def start_model(run: Callable[..., Service], folder: Path) -> tuple[Path, Service]:
+    """The service on a copy of the bundled model, and the path of that."""
+    path = folder / "some.pkl"
     shutil.copy(ROOT / "model/src/myfile.pkl", path)
     model = run("model", MODEL_PATH=path)
     model.wait_for_log("connected")
+    return path, model
+
+
+def test_a_new_model_takes_effect_and_a_bad_one_does_not(
+    client: Client, run: Callable[..., Service], tmp_path: Path
+) -> None:
+    path, model = start_model(run, tmp_path)
     seven = DummyRegressor(strategy="constant", constant=7.0).fit(np.zeros((2, 10)), [7.0, 7.0])
     ids = iter(range(100))
 
@@ -51,6 +59,25 @@ def test_a_new_model_takes_effect_and_a_bad_one_does_not(
     assert model.terminate() == 0
 
 
+def test_a_batch_says_by_which_model_it_is_also_where_its_first_vector_is_rejected(
+    client: Client, run: Callable[..., Service], tmp_path: Path
+) -> None:
+    path, model = start_model(run, tmp_path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    for n in 1, 50, 50:  # so that a batch has more than one vector
+        for id in range(n):
+            client.publish("features", {"id": id, "body": [0.0] * 10})
+        client.take("y_pred", n)
+    model.signal(signal.SIGSTOP)
+    for body in [0.0], [0.0] * 10, [0.1] * 10:
+        client.publish("features", {"id": 100, "body": body})
+    model.signal(signal.SIGCONT)
+    client.take("dead_letters", 1)
+    eventually(lambda: client.count("y_pred") == 2)
+    said = [client.channel.basic_get("y_pred", auto_ack=True)[1].app_id for _ in range(2)]
+    assert said[0] == sha256
+
+
 class NeverLoads:
     """Keeps whoever unpickles it busy for ever."""
 
@@ -61,10 +88,7 @@ class NeverLoads:
 def test_a_good_model_is_taken_after_one_that_never_loads(
     client: Client, run: Callable[..., Service], tmp_path: Path
 ) -> None:
-    path = tmp_path / "some.pkl"
-    shutil.copy(ROOT / "model/src/myfile.pkl", path)
-    model = run("model", MODEL_PATH=path)
-    model.wait_for_log("connected")
+    path, model = start_model(run, tmp_path)
     replace(path, pickle.dumps(NeverLoads()))
     children = Path(f"/proc/{model.process.pid}/task/{model.process.pid}/children")
     eventually(lambda: len(children.read_text().split()) == 2, "a second process, which loads the file")

@@ -1,4 +1,4 @@
-"""amqps:// with a certificate authority of one's own, against a real TLS listener."""
+"""amqps:// with a private certificate authority, against a real TLS listener."""
 
 from harness import Client, Service
 from local import Broker, free_port

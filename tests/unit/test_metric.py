@@ -9,7 +9,6 @@ import math
 import os
 import random
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -385,29 +384,3 @@ def test_a_state_that_is_taken_away_is_written_again_before_anything_is_acknowle
     log.close()
     assert [row[0] for row in rows(logs)][-2:] == [90.0, 91.0]
     assert [row[0] for row in rows(logs)].count(0.0) <= 1
-
-
-def test_a_state_of_version_0_1_goes_on(logs: Path) -> None:
-    logs.mkdir()
-    database = sqlite3.connect(logs / "metric_state.sqlite3", isolation_level=None)
-    database.executescript("""
-        PRAGMA journal_mode = WAL;
-        CREATE TABLE halves (
-            seq INTEGER PRIMARY KEY AUTOINCREMENT,
-            id REAL UNIQUE, queue TEXT, value REAL, since REAL, message BLOB);
-        CREATE TABLE rows (seq INTEGER PRIMARY KEY, id REAL UNIQUE, y_true REAL, y_pred REAL);
-        CREATE TABLE csv (written INTEGER);
-        INSERT INTO csv VALUES (1);
-        INSERT INTO rows VALUES (1, 1.0, 2.0, 3.0), (2, 2.0, 2.0, 3.0);
-    """)
-    database.execute(
-        "INSERT INTO halves (id, queue, value, since, message) VALUES (3, 'y_true', 1, ?, 'm')", (time.time() - 50,)
-    )
-    database.close()
-    (logs / "metric_log.csv").write_bytes(metric.HEADER + b"1.0,2.0,3.0,1.0\n")  # killed before the second row
-    log = Log(logs)
-    assert log.expired(60) == []
-    assert [half.id for half in log.expired(40)] == [3]
-    add(log, ("y_true", 1.0, 2.0), ("y_pred", 3.0, 2.0))
-    log.close()
-    assert [row[0] for row in rows(logs)] == [1, 2, 3]
