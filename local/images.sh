@@ -11,6 +11,7 @@
 #
 # Existing images are kept; remove one with `docker image rm` to have it built again.
 set -euo pipefail
+exec 9<"$0" && flock 9 # one at a time
 cd "$(dirname "$0")/.."
 
 readonly python=pipeline-local/python:3.13

@@ -135,7 +135,8 @@ async def keep_trying(broker: Broker, metric_log: "MetricLog", operation: Callab
                 result = operation()
             except (OSError, sqlite3.Error) as error:
                 if broker.well:
-                    log.error("cannot write to %s: %s; trying again every second", metric_log.folder, error)
+                    reason = explain(error, metric_log.folder)
+                    log.error("cannot write to %s: %s; trying again every second", metric_log.folder, reason)
                 broker.well = False
                 await asyncio.sleep(RETRY)
             else:
@@ -162,8 +163,8 @@ def explain(error: Exception, folder: Path) -> str:
     """Why a folder cannot be used, for the person who has to change that."""
     if getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return (
-            f"{STATE} is damaged ({error}): move it away, and metric begins a new one; the unmatched values in it"
-            " are lost then, and a redelivered message of an old row makes a second row"
+            f"{STATE} is damaged ({error}): stop metric and move it away, and the next start makes a new one; the"
+            " unmatched values in it are lost then, and a redelivered message of an old row makes a second row"
         )
     for name in (STATE, LOG):
         if os.path.isdir(folder / name):  # Path.is_dir raises in a folder that is closed
@@ -172,7 +173,9 @@ def explain(error: Exception, folder: Path) -> str:
         return "takes a folder, and this, or a part of the path, is a file"
     if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "full" in str(error):
         return f"the disk is full: {error}"
-    return f"user {os.getuid()} must be able to write there and to all files in it: {error}"
+    if isinstance(error, PermissionError) or re.search("readonly|unable to open", str(error)):
+        return f"user {os.getuid()} must be able to write there and to all files in it: {error}"
+    return str(error)
 
 
 class Half(NamedTuple):

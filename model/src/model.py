@@ -225,6 +225,7 @@ class ModelProcess:
                 answer = await self.receive(LOADING)
             except ProcessDiedError as died:
                 error = died
+                log.error("the process that loads the model died (%s)", error)
                 await self.end()
             except asyncio.CancelledError:
                 await self.end()

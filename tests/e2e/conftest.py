@@ -49,23 +49,25 @@ def generations(base_images: dict[str, str]) -> dict[str, list[str]]:
     if succeeds("docker", "compose", "version"):
         found["2"] = ["docker", "compose"]
     elif "PYTHON_IMAGE" in base_images:
-        binary = ROOT / ".local" / "compose2" / "docker-compose"
-        if not binary.exists():
-            run(ROOT / "local" / "compose2.sh", binary.parent)
-        found["2"] = [str(binary)]
+        folder = ROOT / ".local" / "compose2"
+        run(ROOT / "local" / "compose2.sh", folder)
+        found["2"] = [str(folder / "docker-compose")]
     return found
 
 
 @pytest.fixture(scope="session")
-def images() -> Iterator[None]:
-    """Keep the images of all stacks until the last has ended: so each package is installed once."""
-    yield
-    if made := run("docker", "image", "ls", "--quiet", "--filter", "reference=stack[12]-*").split():
-        run("docker", "image", "rm", "--force", *set(made))  # stacks of the same services share an image
+def projects() -> Iterator[list[str]]:
+    """The stacks that were made. Their images stay until the last has ended: so each package is installed once."""
+    made: list[str] = []
+    yield made
+    for project in made:
+        named = ["--format", "{{.Repository}}", "--filter", f"reference={project}*"]
+        if images := run("docker", "image", "ls", *named).split():
+            run("docker", "image", "rm", *images)
 
 
 @pytest.fixture(scope="module")
-def new_stack(base_images: dict[str, str], generations: dict[str, list[str]], images: None) -> Iterator[Any]:
+def new_stack(base_images: dict[str, str], generations: dict[str, list[str]], projects: list[str]) -> Iterator[Any]:
     """Make stacks that are gone, but for their images, when the module's tests have ended.
 
     What is given beside the generation and the owner of logs/ goes into the environment, for example COMPOSE_FILE.
@@ -79,6 +81,7 @@ def new_stack(base_images: dict[str, str], generations: dict[str, list[str]], im
         folder = Path(tempfile.gettempdir(), f"stack{generation}-{secrets.token_hex(4)}")
         folder.mkdir(mode=0o755)
         made.append(Stack(generations[generation], folder, base_images | environment, owner))
+        projects.append(folder.name)
         return made[-1]
 
     yield new

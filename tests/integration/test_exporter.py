@@ -134,12 +134,12 @@ def test_slow_clients_do_not_use_up_the_files_of_metric(
 ) -> None:
     """More of them than it may open files, while it has to connect again."""
     port = free_port()
-    few_files(256)
+    few_files(100)
     metric = run("metric", METRICS_PORT=port, AMQP_URL=fragile.url)
     metric.wait_for_log("connected")
     few_files(4096)
     slow = []
-    for _ in range(400):
+    for _ in range(150):
         slow.append(socket.create_connection(("127.0.0.1", port)))
         slow[-1].send(b"GET /metrics HTTP/1.1\r\n")
     assert len(os.listdir(f"/proc/{metric.process.pid}/fd")) < 60

@@ -102,3 +102,19 @@ def test_a_good_model_is_taken_after_one_that_never_loads(
     assert json.loads(client.take("y_pred", 1)[0][0])["body"] == 7
     eventually(lambda: len(children.read_text().split()) == 1, "the end of the process that hangs")
     assert model.terminate() == 0
+
+
+class DiesWhenLoaded:
+    """Ends the process of whoever unpickles it."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return os._exit, (7,)
+
+
+def test_each_try_to_load_a_model_that_fails_is_logged(run: Callable[..., Service], tmp_path: Path) -> None:
+    path = tmp_path / "deadly.pkl"
+    path.write_bytes(pickle.dumps(DiesWhenLoaded()))
+    model = run("model", MODEL_PATH=path)
+    assert model.wait() == 2
+    assert model.log.count("the process that loads the model died (exit code 7)") == 3
+    assert model.log.endswith("the process that loads it dies (exit code 7)\n")

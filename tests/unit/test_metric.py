@@ -5,13 +5,17 @@ from harness import rows
 from metric import Half
 from metric import MetricLog as Log
 
+import asyncio
 import math
 import os
 import random
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -233,6 +237,36 @@ def test_a_half_that_waited_too_long_comes_out_with_its_own_bytes(log: Log, monk
     assert log.expired(500) == []
     monkeypatch.setattr(time, "monotonic", lambda: now + 3000)
     assert [half.queue for half in log.expired(500)] == ["y_pred", "y_true"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "said"),
+    [
+        (lambda logs: sqlite3.connect(logs / "garbage").execute("SELECT * FROM rows"), "sqlite3 is damaged"),
+        (lambda logs: os.write(os.open("/dev/full", os.O_WRONLY), b"x"), "the disk is full"),
+        (lambda logs: os.read(os.open("/proc/self/mem", os.O_RDONLY), 1), "Input/output error"),
+        (lambda logs: (logs / "no folder" / "x").touch(), "No such file or directory"),
+    ],
+    ids=["damaged", "full", "an error of the disk", "gone"],
+)
+def test_why_a_write_fails_is_said(
+    log: Log,
+    logs: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: Callable[[Path], object],
+    said: str,
+) -> None:
+    monkeypatch.setattr(metric, "RETRY", 0.01)
+    (logs / "garbage").write_bytes(b"garbage" * 1000)
+    operations = iter([operation, operation, lambda _: "done"])
+    broker: Any = SimpleNamespace(well=True)
+    assert asyncio.run(metric.keep_trying(broker, log, lambda: next(operations)(logs))) == "done"
+    (text,) = (record.getMessage() for record in caplog.records)
+    assert text.startswith(f"cannot write to {logs}: ")
+    assert said in text
+    assert "must be able to write" not in text
+    assert broker.well
 
 
 def test_a_second_log_on_the_folder_is_kept_out(log: Log, logs: Path) -> None:
