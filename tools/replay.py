@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pika
-from pika.exceptions import UnroutableError
+from pika.exceptions import ChannelClosedByBroker
 
 HISTORY = "history"
 KINDS: dict[str, Any] = {FEATURES: Vector, Y_TRUE: Value}
@@ -63,11 +63,14 @@ class Replay:
         """The flow of this program: mark the end of the history, then read, choose and publish up to there."""
         with pika.BlockingConnection(parameters_of(self.source)) as connection:
             channel = connection.channel()
-            channel.confirm_delivery()
             try:
-                channel.basic_publish("", HISTORY, self.end, mandatory=True)
-            except UnroutableError:
-                raise UnusableError("this broker keeps no history: that takes OPTIONS=history") from None
+                channel.queue_declare(HISTORY, passive=True)
+            except ChannelClosedByBroker as error:
+                if "no queue" in error.reply_text:  # otherwise it is not ready yet after the broker's start
+                    raise UnusableError("this broker keeps no history: that takes OPTIONS=history") from None
+                raise
+            channel.confirm_delivery()
+            channel.basic_publish("", HISTORY, self.end, mandatory=True)
             channel.basic_qos(prefetch_count=BATCH)
             for batch in batches(channel, HISTORY, **{"x-stream-offset": self.offset}):
                 chosen = list(self.choose(batch))

@@ -266,7 +266,7 @@ class MetricLog:
                 [(half.id, half.queue, half.value, now, half.body) for half in waiting.values()],
             )
             self.db.execute("DELETE FROM rows WHERE seq <= ?", (self.written - KNOWN,))
-            self.db.execute("UPDATE csv SET clock = ?", (now,))
+            self.note_time(TICK)
         self.write()
         self.models.note(halves)
         self.keep_state()
@@ -284,15 +284,18 @@ class MetricLog:
         """Seconds that a metric has been running on this folder: a wall clock can jump, and is no stopwatch."""
         return self.ran + time.monotonic() - self.started
 
+    def note_time(self, step: float) -> None:
+        """Put the clock into the database where it is more than `step` seconds ahead of it."""
+        if (now := self.clock()) > self.noted + step:
+            self.db.execute("UPDATE csv SET clock = ?", (now,))
+            self.noted = now
+
     def expired(self, ttl: float) -> list[Half]:
         """The halves that have waited for longer than so many seconds, the oldest EXPIRED of them."""
         self.keep_state()
+        self.note_time(NOTE)  # otherwise the time in which nothing came would not count after a restart
         query = "SELECT queue, id, value, message, '', seq FROM halves WHERE since < ? ORDER BY seq LIMIT ?"
-        now = self.clock()
-        if now > self.noted + NOTE:  # otherwise the time in which nothing came would not count after a restart
-            self.db.execute("UPDATE csv SET clock = ?", (now,))
-            self.noted = now
-        return [Half(*row) for row in self.db.execute(query, (now - ttl, EXPIRED))]
+        return [Half(*row) for row in self.db.execute(query, (self.clock() - ttl, EXPIRED))]
 
     def forget(self, halves: list[Half]) -> None:
         self.db.execute("BEGIN IMMEDIATE")

@@ -35,6 +35,7 @@ from msgspec import Meta
 LOADING = 120.0  # seconds for a model to load
 LOOK = 0.5  # seconds between two checks of the model's file
 DEATHS = 3  # times that the model's process may die of one vector before the vector is rejected
+LONGEST = 2**28  # bytes of a line between the two processes, more than a batch ever has
 RECENT = 100  # vectors answered last, which a new model has to answer as well
 # Runs this file under no name, so that nothing in a pickle can mean one of the names in it.
 COMMAND = "import runpy, sys; runpy.run_path(sys.argv[1])['answer_batches']()"
@@ -84,7 +85,7 @@ class Answers(msgspec.Struct, tag=True):
     answers: list[Prediction | Rejection]
 
 
-ANSWER = msgspec.msgpack.Decoder(Loaded | Unusable | Answers)
+ANSWER = msgspec.json.Decoder(Loaded | Unusable | Answers)
 
 
 class ProcessDiedError(Exception):
@@ -136,13 +137,7 @@ class Predictor:
         yield from itertools.repeat(pika.BasicProperties(delivery_mode=2))
 
     async def answer(self, bodies: list[bytes]) -> list[Prediction | Rejection]:
-        """One answer for each message.
-
-        It is waited for even if the connection is lost meanwhile: the next batch must not get the answers to this one.
-        """
-        return await asyncio.shield(asyncio.create_task(self.ask_alone(bodies)))
-
-    async def ask_alone(self, bodies: list[bytes]) -> list[Prediction | Rejection]:
+        """One answer for each message."""
         async with self.lock:
             answers = await self.ask(bodies)
         self.recent.extend(body for body, answer in zip(bodies, answers, strict=True) if isinstance(answer, Prediction))
@@ -204,13 +199,16 @@ class Predictor:
 
 
 class ModelProcess:
-    """A process that holds the model: a vector may kill it, or keep it busy, without harm to the connection."""
+    """A process that holds the model: a vector may kill it, or keep it busy, without harm to the connection.
+
+    Requests and answers are lines of JSON.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, identity: tuple[int, ...]) -> None:
         assert process.stdin
         assert process.stdout
         self.process, self.requests, self.answers = process, process.stdin, process.stdout
-        self.identity, self.sha256 = identity, ""
+        self.identity, self.sha256, self.awaited = identity, "", 0
 
     @classmethod
     async def start(cls, settings: ModelSettings) -> "ModelProcess":
@@ -219,8 +217,8 @@ class ModelProcess:
         for _ in range(DEATHS):
             identity = identify(Path(settings.model_path))
             command = [sys.executable, "-P", "-c", COMMAND, __file__]
-            pipe = asyncio.subprocess.PIPE
-            self = cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe), identity)
+            pipes: Any = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "limit": LONGEST}
+            self = cls(await asyncio.create_subprocess_exec(*command, **pipes), identity)
             try:
                 answer = await self.receive(LOADING)
             except ProcessDiedError as died:
@@ -240,11 +238,13 @@ class ModelProcess:
 
     async def answer(self, bodies: list[bytes], limit: float) -> list[Prediction | Rejection]:
         """One answer for each message, within `limit` seconds. Raises ProcessDiedError."""
-        text = msgspec.msgpack.encode(bodies)
+        self.awaited += 1
         with contextlib.suppress(ConnectionError):  # it died just now: `receive` notices
-            self.requests.write(len(text).to_bytes(4, "big") + text)
+            self.requests.write(msgspec.json.encode(bodies) + b"\n")
             await self.requests.drain()
-        answer = await self.receive(limit)
+        while self.awaited:  # first for a batch whose connection was lost, which nobody waits for any more
+            answer = await self.receive(limit)
+            self.awaited -= 1
         if isinstance(answer, Answers):
             return answer.answers
         raise ProcessDiedError(answer.reason)
@@ -253,12 +253,12 @@ class ModelProcess:
         """What the process sends next: one of Loaded, Unusable and Answers. Raises ProcessDiedError."""
         try:
             async with asyncio.timeout(limit):
-                size = int.from_bytes(await self.answers.readexactly(4), "big")
-                return ANSWER.decode(await self.answers.readexactly(size))
+                line = await self.answers.readline()
         except TimeoutError:
             raise ProcessDiedError(f"no answer within {limit:g} s") from None
-        except asyncio.IncompleteReadError:
-            raise ProcessDiedError(f"exit code {await self.process.wait()}") from None
+        if not line.endswith(b"\n"):
+            raise ProcessDiedError(f"exit code {await self.process.wait()}")
+        return ANSWER.decode(line)
 
     async def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -281,21 +281,19 @@ def identify(path: Path) -> tuple[int, ...]:
 def answer_batches() -> None:
     """Load the model, report that, and answer batches of messages until the service ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a model prints goes to the log
 
     def send(answer: Loaded | Unusable | Answers) -> None:
-        text = msgspec.msgpack.encode(answer)
-        answers.write(len(text).to_bytes(4, "big") + text)
+        answers.write(msgspec.json.encode(answer) + b"\n")
         answers.flush()
 
     try:
         settings = read(ModelSettings)
         regressor = Regressor(settings.model_path, settings.model_sha256, settings, settings.positive_class)
         send(Loaded(regressor.sha256))
-        while size := requests.read(4):
-            bodies = msgspec.msgpack.decode(requests.read(int.from_bytes(size, "big")), type=list[bytes])
-            send(Answers(answer(regressor, bodies)))
+        for line in sys.stdin.buffer:
+            send(Answers(answer(regressor, msgspec.json.decode(line, type=list[bytes]))))
     except UnusableError as error:
         send(Unusable(str(error)))
     except BrokenPipeError:

@@ -63,3 +63,24 @@ def test_a_vector_that_takes_too_long_is_given_up_and_the_others_are_answered(
     assert "no answer within 0.5 s" in headers["reason"]
     eventually(lambda: client.count("y_pred") == 19, "the other answers")
     assert model.terminate() == 0
+
+
+def test_an_answer_to_a_lost_connection_is_not_taken_for_that_to_another_vector(
+    fragile: Broker, run: Run, tmp_path: Path
+) -> None:
+    env = {"AMQP_URL": fragile.url, "MODEL_PATH": pickled(Slower(), tmp_path), "PYTHONPATH": ROOT / "tests"}
+    model = run("model", **env)
+    for times in range(1, 4):
+        model.wait_for_log("connected", times)
+        client = Client(fragile.url)
+        for id in range(10 * times, 10 * times + 5):
+            client.publish("features", {"id": id, "body": [float(id)]})
+        eventually(lambda client=client: client.count("y_pred") > 0, "the first answer")  # type: ignore[misc]
+        fragile.ctl("close_all_connections", "test")
+    client = Client(fragile.url)
+    eventually(lambda: client.count("features") == 0, "the last vector")
+    model.wait_for_log("connected", 4)
+    answers = [json.loads(body) for body, _ in client.drain("y_pred")]
+    assert {answer["id"] for answer in answers} == {10 * times + i for times in range(1, 4) for i in range(5)}
+    assert [answer for answer in answers if answer["body"] != answer["id"]] == []
+    client.connection.close()
