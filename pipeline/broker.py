@@ -219,6 +219,7 @@ class Broker:
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+            self.arrived.clear()  # the garbage collector could leave it until much more has arrived
             if self.connection and self.connection.is_open:
                 self.connection.close()
                 await asyncio.wait({self.lost}, timeout=TICK)  # the broker may not answer
@@ -405,6 +406,8 @@ class Broker:
         """
         wanted = prefetch_for(self.state.batch_size)
         if wanted == consumer.prefetch or consumer.outstanding < consumer.prefetch / 2:
+            return consumer
+        if wanted > consumer.prefetch and self.held > HELD_BYTES / 4:  # with those of former consumers, it is enough
             return consumer
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FULL):

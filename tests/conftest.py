@@ -15,14 +15,9 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What `make test` runs side by side: files; of containers, those of Compose 2 beside the rest.
-
-    A Swarm, when it ends, takes containers out of the networks that Compose 1 makes: so these tests stay together.
-    """
+    """What `make test` runs side by side: the tests of containers, which keep a core busy, and the other files."""
     for item in items:
-        group = item.path.stem
-        if item.get_closest_marker("engine"):
-            group = "compose2" if "[compose2" in item.nodeid or "test_cluster" in item.nodeid else "compose1"
+        group = "engine" if item.get_closest_marker("engine") else item.path.stem
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -19,11 +19,11 @@ OWN = ("challenger-model", "challenger-metric", "challenger-plot")
 ONCE = ("challenger-definitions", "history-definitions")
 
 
-@pytest.fixture(scope="module", params=["1", "2"], ids=["compose1", "compose2"])
-def stack(request: pytest.FixtureRequest, new_stack: Any) -> Stack:
+@pytest.fixture(scope="module")
+def stack(new_stack: Any, generations: dict[str, list[str]]) -> Stack:
     """A running stack whose challenger always answers 150."""
     stack: Stack = new_stack(
-        request.param,
+        min(generations),
         COMPOSE_FILE=":".join(f"docker-compose{option}.yaml" for option in ("", ".challenger", ".history")),
         CHALLENGER_MODEL_PATH="model/src/challenger.pkl",
     )
@@ -81,7 +81,7 @@ def test_what_is_there_stays_when_it_is_started_again(stack: Stack) -> None:
     stack.compose("up", "-d", "--force-recreate", *ONCE)
     eventually(lambda: len(challengers(stack)) > n, "another row", 60)
     for service in ONCE:
-        eventually(lambda service=service: stack.inspect(service)["State"]["Status"] == "exited", service)  # type: ignore[misc]
+        eventually(lambda service=service: stack.inspect(service)["State"]["Status"] == "exited", service, 120)  # type: ignore[misc]
         assert stack.inspect(service)["State"]["ExitCode"] == 0
 
 

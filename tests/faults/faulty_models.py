@@ -69,6 +69,14 @@ class Slow(Raising):
         return super().predict(X)
 
 
+class Uneven(Sum):
+    """0.2 s a vector of the magic number."""
+
+    def flaw(self, y: NDArray[np.float64], magic: NDArray[np.bool_]) -> NDArray[np.float64]:
+        time.sleep(0.2 * magic.sum())
+        return y
+
+
 class Slower(Sum):
     SECONDS = 0.3  # a vector
 
