@@ -12,13 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What `make test` runs side by side: the tests of containers, which keep a core busy, and the other files."""
-    for item in items:
-        group = "engine" if item.get_closest_marker("engine") else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+class SideBySide(LoadScopeScheduling):
+    """What `make test` runs side by side: one process has the tests of containers, the other one file after another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "tests/e2e" if file.startswith("tests/e2e/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
+    return SideBySide(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,13 @@ def eventually(condition: Callable[[], Any], what: str = "the condition", deadli
         assert time.monotonic() < end, f"{what} did not come true within {deadline} s; last answer: {answer!r}"
         time.sleep(0.02)
     return answer
+
+
+def open_to_all(folder: Path) -> None:
+    """Let other users through to it: pytest makes folders for one user."""
+    while folder != Path(tempfile.gettempdir()):
+        folder.chmod(0o755)
+        folder = folder.parent
 
 
 class Client:

@@ -173,7 +173,7 @@ def explain(error: Exception, folder: Path) -> str:
         return "takes a folder, and this, or a part of the path, is a file"
     if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "full" in str(error):
         return f"the disk is full: {error}"
-    if isinstance(error, PermissionError) or re.search("readonly|unable to open", str(error)):
+    if not all(os.access(path, os.W_OK) for path in (folder, *folder.glob("metric_*"))):
         return f"user {os.getuid()} must be able to write there and to all files in it: {error}"
     return str(error)
 

@@ -63,7 +63,7 @@ def projects() -> Iterator[list[str]]:
     for project in made:
         named = ["--format", "{{.Repository}}", "--filter", f"reference={project}*"]
         if images := run("docker", "image", "ls", *named).split():
-            run("docker", "image", "rm", *images)
+            succeeds("docker", "image", "rm", *images)
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,7 @@ def cluster(new_stack: Any, generations: dict[str, list[str]]) -> Stack:
     stack.environment["COMPOSE_FILE"] = "docker-compose.yaml:docker-compose.cluster.yaml"
     stack.compose("up", "-d")
     stack.wait_for_another_row()
+    eventually(lambda: complete(stack), "three members of each queue", 120)
     return stack
 
 
@@ -67,7 +68,6 @@ def complete(stack: Stack) -> bool:
 
 
 def test_each_node_is_killed_under_load(cluster: Stack) -> None:
-    eventually(lambda: complete(cluster), "three members of each queue", 60)
     addresses = {node: url(cluster, node) for node in NODES}
     oracle = Oracle(",".join(addresses.values()), seed=1, publishers=4, contradict=False)
     for node in NODES:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from harness import DRIVER, HEADER, SERVICES, Client, Run, Service, eventually, line, publish, rows, unavailable
+from harness import (
+    DRIVER,
+    HEADER,
+    SERVICES,
+    Client,
+    Run,
+    Service,
+    eventually,
+    line,
+    open_to_all,
+    publish,
+    rows,
+    unavailable,
+)
 
 import os
 import subprocess
@@ -98,9 +111,7 @@ def test_a_disk_that_is_read_only_stops_metric_at_its_start_in_one_line(client: 
 
 
 def start_as_other(run: Run, tmp_path: Path) -> Service:
-    tmp_path.chmod(0o755)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_all(tmp_path)
     open_folder = tmp_path / "tmp"
     open_folder.mkdir(exist_ok=True)
     open_folder.chmod(0o777)

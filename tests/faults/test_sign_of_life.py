@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import DRIVER, SERVICES, Client, Run, Service, eventually, unavailable
+from harness import DRIVER, SERVICES, Client, Run, Service, eventually, open_to_all, unavailable
 
 import os
 import subprocess
@@ -67,8 +67,7 @@ def test_a_file_of_another_user_costs_one_line(
     (folder / f"{name}.alive").touch(0o600)
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs").chmod(0o777)
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    open_to_all(tmp_path)
     env = {"SERVICE": name, "USER_ID": OTHER, "PYTHONPATH": SERVICES / name / "src"}
     service = run(name, script=DRIVER, TMPDIR=folder, **env)
     service.wait_for_log(READY[name])
