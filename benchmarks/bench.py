@@ -386,7 +386,7 @@ def heavy_model(bench: Bench, report: Report, rounds: int, share: float) -> dict
     report.target("forest: batched / row by row", ratio, 20, "{:.1f}", at_least=True)
     ratio = medians["2 processes"] / medians["1 process"]
     most = 1 / statistics.median(shares["1 process"])  # what the cores that one process leaves free allow
-    if most >= 1.6:
+    if most >= 1.8:
         report.target("forest: two processes / one", ratio, 1.6, "{:.2f}", at_least=True)
     else:
         report.add("forest: two processes / one", f"{ratio:.2f}; the cores allow {most:.2f} at most")

@@ -11,5 +11,6 @@ mkdir -p "$folder"
     apt-get -q update
     apt-get -q download docker-compose
     dpkg-deb -x docker-compose_*.deb .
-    cp usr/libexec/docker/cli-plugins/docker-compose /folder/'
+    cp usr/libexec/docker/cli-plugins/docker-compose /folder/docker-compose.new
+    mv /folder/docker-compose.new /folder/docker-compose'
 "$folder/docker-compose" version

@@ -219,10 +219,10 @@ class Broker:
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-            self.arrived.clear()  # the garbage collector could leave it until much more has arrived
             if self.connection and self.connection.is_open:
                 self.connection.close()
                 await asyncio.wait({self.lost}, timeout=TICK)  # the broker may not answer
+            self.arrived.clear()  # otherwise its memory may stay in use until the garbage collector runs
 
     async def _work(self, queues: Iterable[str], serve: Serve) -> None:
         # pika raises in a callback where a connection is gone before it is set up.
@@ -407,8 +407,8 @@ class Broker:
         wanted = prefetch_for(self.state.batch_size)
         if wanted == consumer.prefetch or consumer.outstanding < consumer.prefetch / 2:
             return consumer
-        if wanted > consumer.prefetch and self.held > HELD_BYTES / 4:  # with those of former consumers, it is enough
-            return consumer
+        if self.held * wanted / consumer.outstanding > HELD_BYTES / 2 and wanted > consumer.prefetch:
+            return consumer  # more of these messages would be too many bytes
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FULL):
                 while consumer.outstanding < consumer.prefetch:

@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 
 class SideBySide(LoadScopeScheduling):
-    """What `make test` runs side by side: one process has the tests of containers, the other one file after another."""
+    """Two processes: one runs all tests that need containers, the other runs the rest, file by file."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]

@@ -66,7 +66,7 @@ class Replay:
             try:
                 channel.queue_declare(HISTORY, passive=True)
             except ChannelClosedByBroker as error:
-                if "no queue" in error.reply_text:  # otherwise it is not ready yet after the broker's start
+                if "no queue" in error.reply_text:  # otherwise the broker has just started and is not ready
                     raise UnusableError("this broker keeps no history: that takes OPTIONS=history") from None
                 raise
             channel.confirm_delivery()

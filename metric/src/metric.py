@@ -35,8 +35,8 @@ from msgspec import Meta
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 RETRY = 1.0  # seconds until the next try of what the disk did not take
-TICK = 0.5  # seconds between two looks at what has expired, and at the lock
-NOTE = 60.0  # seconds between two notes of how long metric has been running
+TICK = 0.5  # seconds between two checks for what has expired, and for the lock
+NOTE = 60.0  # seconds between two writes of the clock to the database while nothing comes
 KNOWN = 1_000_000  # rows that stay in the database, so that a late repeat makes no second one
 CHUNK = 10_000  # rows appended to the CSV at once, a bound on memory
 EXPIRED = 500  # halves expired at once
@@ -163,7 +163,7 @@ def explain(error: Exception, folder: Path) -> str:
     """Why a folder cannot be used, for the person who has to change that."""
     if getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return (
-            f"{STATE} is damaged ({error}): stop metric and move it away, and the next start makes a new one; the"
+            f"{STATE} is damaged ({error}): stop metric and move the file away, and the next start makes a new one; the"
             " unmatched values in it are lost then, and a redelivered message of an old row makes a second row"
         )
     for name in (STATE, LOG):
@@ -173,7 +173,8 @@ def explain(error: Exception, folder: Path) -> str:
         return "takes a folder, and this, or a part of the path, is a file"
     if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "full" in str(error):
         return f"the disk is full: {error}"
-    if not all(os.access(path, os.W_OK) for path in (folder, *folder.glob("metric_*"))):
+    paths = [folder / name for name in (STATE, f"{STATE}-wal", LOG) if os.path.exists(folder / name)]
+    if isinstance(error, PermissionError) or not all(os.access(path, os.W_OK) for path in (folder, *paths)):
         return f"user {os.getuid()} must be able to write there and to all files in it: {error}"
     return str(error)
 
@@ -210,7 +211,7 @@ class MetricLog:
         int | None
     )  # of the CSV up to that row; None: unknown, because the CSV is older than the database or of version 0.1
     ran: float  # seconds, before this start
-    noted: float  # of these, what the database has
+    noted: float  # the clock, as it was last written to the database
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path, self.state_path = folder, folder / LOG, folder / STATE
@@ -285,7 +286,7 @@ class MetricLog:
         return self.ran + time.monotonic() - self.started
 
     def note_time(self, step: float) -> None:
-        """Put the clock into the database where it is more than `step` seconds ahead of it."""
+        """Write the clock to the database if that was last done more than `step` seconds ago."""
         if (now := self.clock()) > self.noted + step:
             self.db.execute("UPDATE csv SET clock = ?", (now,))
             self.noted = now

@@ -35,7 +35,7 @@ from msgspec import Meta
 LOADING = 120.0  # seconds for a model to load
 LOOK = 0.5  # seconds between two checks of the model's file
 DEATHS = 3  # times that the model's process may die of one vector before the vector is rejected
-LONGEST = 2**28  # bytes of a line between the two processes, more than a batch ever has
+LONGEST = 2**28  # bytes that a line of the model's process may have; a batch of answers never has as many
 RECENT = 100  # vectors answered last, which a new model has to answer as well
 # Runs this file under no name, so that nothing in a pickle can mean one of the names in it.
 COMMAND = "import runpy, sys; runpy.run_path(sys.argv[1])['answer_batches']()"
@@ -122,7 +122,7 @@ class Predictor:
 
     def __init__(self, settings: ModelSettings, process: "ModelProcess") -> None:
         self.settings, self.process = settings, process
-        self.lock = asyncio.Lock()  # held while the process answers, and while it is replaced
+        self.lock = asyncio.Lock()  # one batch at a time, and no change of the process meanwhile
         self.recent: deque[bytes] = deque(maxlen=RECENT)
         self.broker: Broker | None = None
 
@@ -180,8 +180,8 @@ class Predictor:
         candidate = None
         try:
             candidate = await ModelProcess.start(self.settings)
-            vectors = list(self.recent)
-            answers = await candidate.answer(vectors, self.settings.predict_timeout)
+            vectors, timeout = list(self.recent), self.settings.predict_timeout
+            answers = [answer for vector in vectors for answer in await candidate.answer([vector], timeout)]
             rejections = [answer.reason for answer in answers if isinstance(answer, Rejection)]
             if rejections:
                 n = f"{len(rejections)} of the last {len(vectors)} vectors that the old one answered"
@@ -208,7 +208,7 @@ class ModelProcess:
         assert process.stdin
         assert process.stdout
         self.process, self.requests, self.answers = process, process.stdin, process.stdout
-        self.identity, self.sha256, self.awaited = identity, "", 0
+        self.identity, self.sha256, self.busy = identity, "", False
 
     @classmethod
     async def start(cls, settings: ModelSettings) -> "ModelProcess":
@@ -238,13 +238,17 @@ class ModelProcess:
 
     async def answer(self, bodies: list[bytes], limit: float) -> list[Prediction | Rejection]:
         """One answer for each message, within `limit` seconds. Raises ProcessDiedError."""
-        self.awaited += 1
+        if self.busy:  # with a batch whose connection was lost: nobody waits for its answers any more
+            await self.receive_answers(limit)
+        self.busy = True
         with contextlib.suppress(ConnectionError):  # it died just now: `receive` notices
             self.requests.write(msgspec.json.encode(bodies) + b"\n")
             await self.requests.drain()
-        while self.awaited:  # first for a batch whose connection was lost, which nobody waits for any more
-            answer = await self.receive(limit)
-            self.awaited -= 1
+        return await self.receive_answers(limit)
+
+    async def receive_answers(self, limit: float) -> list[Prediction | Rejection]:
+        answer = await self.receive(limit)
+        self.busy = False
         if isinstance(answer, Answers):
             return answer.answers
         raise ProcessDiedError(answer.reason)
@@ -311,7 +315,7 @@ def answer(regressor: Regressor, bodies: list[bytes]) -> list[Prediction | Rejec
         if isinstance(vector, str):
             answers.append(Rejection(vector))
         elif isinstance(y := next(predictions), str):
-            answers.append(Rejection(y.encode(errors="replace").decode()))  # a model may raise any text
+            answers.append(Rejection(y[:500].encode(errors="replace").decode()))  # a model may raise any text
         else:
             answers.append(Prediction(encode(vector.id, y)))
     return answers

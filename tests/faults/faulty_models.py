@@ -70,7 +70,7 @@ class Slow(Raising):
 
 
 class Uneven(Sum):
-    """0.2 s a vector of the magic number."""
+    """Takes 0.2 s for each vector of magic."""
 
     def flaw(self, y: NDArray[np.float64], magic: NDArray[np.bool_]) -> NDArray[np.float64]:
         time.sleep(0.2 * magic.sum())

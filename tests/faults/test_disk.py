@@ -110,13 +110,13 @@ def test_a_disk_that_is_read_only_stops_metric_at_its_start_in_one_line(client: 
     eventually(lambda: len(rows(small)) == 1)
 
 
-def start_as_other(run: Run, tmp_path: Path) -> Service:
+def start_as_other(run: Run, tmp_path: Path, **env: object) -> Service:
     open_to_all(tmp_path)
     open_folder = tmp_path / "tmp"
     open_folder.mkdir(exist_ok=True)
     open_folder.chmod(0o777)
     path = SERVICES / "metric/src"
-    return run("metric", script=DRIVER, USER_ID=OTHER, PYTHONPATH=path, TMPDIR=open_folder)
+    return run("metric", script=DRIVER, USER_ID=OTHER, PYTHONPATH=path, TMPDIR=open_folder, **env)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
@@ -125,6 +125,15 @@ def test_a_folder_of_somebody_else_stops_metric_in_one_line(client: Client, run:
     first.wait_for_log("connected")
     assert first.terminate() == 0
     metric = start_as_other(run, tmp_path)
+    assert metric.wait() == 2
+    assert f"user {OTHER} must be able to write there" in metric.log
+    assert metric.log.count("\n") == 1
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
+def test_a_folder_in_a_closed_one_stops_metric_in_one_line(client: Client, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir(mode=0o700)
+    metric = start_as_other(run, tmp_path, LOGS_DIR=tmp_path / "logs/of the ward")
     assert metric.wait() == 2
     assert f"user {OTHER} must be able to write there" in metric.log
     assert metric.log.count("\n") == 1

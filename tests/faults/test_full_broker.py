@@ -100,7 +100,7 @@ def test_model_takes_large_vectors_in_little_memory(client: Client, run: Run, tm
 
 
 def test_model_takes_no_more_large_vectors_than_it_can_hold(client: Client, run: Run, tmp_path: Path) -> None:
-    """400 of almost 1 MiB, of which a batch should have now 16, now two: with each change there is a new consumer."""
+    """400 of almost 1 MiB; a batch should have now 16 of them, now two, and each change makes a new consumer."""
     client.declare("features", **QUORUM)
     quick, slow = (json.dumps({"id": 1, "body": [first] + [0.5] * 208_000}).encode() for first in (0.5, MAGIC))
     for n in range(400):

@@ -84,3 +84,24 @@ def test_an_answer_to_a_lost_connection_is_not_taken_for_that_to_another_vector(
     assert {answer["id"] for answer in answers} == {10 * times + i for times in range(1, 4) for i in range(5)}
     assert [answer for answer in answers if answer["body"] != answer["id"]] == []
     client.connection.close()
+
+
+def test_a_vector_that_hangs_is_given_up_although_its_connection_was_lost(
+    fragile: Broker, run: Run, tmp_path: Path
+) -> None:
+    """Of 200 kB, more than the pipe to the model's process takes while nothing is read from it."""
+    env = {"AMQP_URL": fragile.url, "MODEL_PATH": pickled(Hanging(), tmp_path), "PYTHONPATH": ROOT / "tests"}
+    model = run("model", **env, PREDICT_TIMEOUT=2)
+    model.wait_for_log("connected")
+    client = Client(fragile.url)
+    client.publish("features", {"id": 1, "body": [MAGIC] + [0.5] * 50_000})
+    eventually(lambda: client.count("features") == 0, "the vector")
+    fragile.ctl("close_all_connections", "test")
+    model.wait_for_log("connected", 2)
+    client = Client(fragile.url)
+    ((letter, headers),) = client.take("dead_letters", 1)
+    assert json.loads(letter)["id"] == 1
+    assert "no answer within 2 s" in headers["reason"]
+    client.publish("features", {"id": 2, "body": [0.5]})
+    assert json.loads(client.take("y_pred", 1)[0][0]) == {"id": 2, "body": 0.5}
+    client.connection.close()
