@@ -44,8 +44,8 @@ SETTLED = 2.0  # seconds after which an outage counts as over on a connection th
 FULL = 0.02  # seconds to wait until a consumer has all that it may hold
 QUORUM = {
     "x-queue-type": "quorum",
-    "x-delivery-limit": 2**31 - 1,
-}  # no limit: every lost connection counts as a delivery of all that was prefetched
+    "x-delivery-limit": 2**31 - 1,  # none: every lost connection counts as a delivery of all that was prefetched
+}
 ARGUMENTS = QUORUM | {  # what a policy or a limit makes the broker drop goes to the dead letters
     "x-dead-letter-exchange": "",
     "x-dead-letter-routing-key": DEAD_LETTERS,

@@ -207,9 +207,7 @@ class MetricLog:
 
     written: int  # the seq of the last row in the CSV
     first: int  # of the last row before this CSV was begun
-    size: (
-        int | None
-    )  # of the CSV up to that row; None: unknown, because the CSV is older than the database or of version 0.1
+    size: int | None  # of the CSV up to that row; None: unknown, with a database that is new or of version 0.1
     ran: float  # seconds, before this start
     noted: float  # the clock, as it was last written to the database
 
@@ -236,11 +234,8 @@ class MetricLog:
         When this returns all is synced, in files that are still there.
         """
         self.keep_state()
-        contradictions, waiting, joined = (
-            list[tuple[Message, str]](),
-            dict[float, Half](),
-            list[tuple[float, float, float]](),
-        )
+        contradictions = list[tuple[Message, str]]()
+        waiting, joined = dict[float, Half](), list[tuple[float, float, float]]()
         self.db.execute("BEGIN IMMEDIATE")
         with self.db:  # commits, or rolls back
             known = self.known([half.id for half in halves])

@@ -472,11 +472,9 @@ def draw_over_time(rows: Evaluation, models: Models) -> Figure:
     axes = new_chart("Absolute error over time")
     usual = 3 * np.quantile(points, 0.95)  # as in the distribution, outliers do not squeeze the rest
     top = 1.08 * (min(usual, points.max()) or points.max() or 1.0)
-    each, beyond = (
-        "one row" if rows.per_point == 1 else f"mean of {rows.per_point:,} rows",
-        np.count_nonzero(points > top),
-    )
-    each += f" ({beyond} beyond the axis)" if beyond else ""
+    each = "one row" if rows.per_point == 1 else f"mean of {rows.per_point:,} rows"
+    if beyond := np.count_nonzero(points > top):
+        each += f" ({beyond} beyond the axis)"
     sns.scatterplot(x=middles, y=points, color=BLUE, alpha=0.5, s=14, linewidth=0, label=each, ax=axes)
     if len(points) >= ROLLING:
         rolling, label = pd.Series(points).rolling(ROLLING).mean(), f"mean of the last {ROLLING} points"
