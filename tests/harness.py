@@ -196,3 +196,15 @@ def execute(program: str, folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def shell(program: str, folder: Path, **environment: str) -> str:
+    """Run shell commands in a folder, with this Python, and return what they print."""
+    program = program.replace("make .venv/ready", "true").replace(".venv/bin/python", sys.executable)
+    program = program.replace("make train", f"{sys.executable} {ROOT}/model/src/train.py")
+    program = re.sub(r'make (replay|letters) ARGS="(.*)"', rf"{sys.executable} -m tools.\1 \2", program)
+    environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    command = ["bash", "-eu", "-c", program]
+    done = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import ROOT, Client, Run, eventually, execute, rows, snippet
+from harness import ROOT, Client, Run, eventually, rows, shell, snippet
 
 import os
 import re
@@ -65,11 +65,14 @@ def test_a_log_that_was_drawn_with_a_seed_is_refused(client: Client, run: Run, t
 
 
 def test_two_models_that_got_the_same_samples_are_compared(client: Client, run: Run, tmp_path: Path) -> None:
-    """As docs/analysis.md shows: the bundled model, and the forest of that page."""
+    """As docs/analysis.md shows: the bundled model, and the forest of docs/challenger.md."""
     stream(run, 2000)
     samples = [(queue, body) for queue in ("features", "y_true") for body, _ in client.take(queue, 2000)]
-    execute(snippet("analysis.md", "RandomForestRegressor"), tmp_path)
-    settings: dict[str, dict[str, object]] = {"logs": {}, "logs/challenger": {"MODEL_PATH": tmp_path / "forest.pkl"}}
+    (tmp_path / "model/src").mkdir(parents=True)
+    train, _ = snippet("challenger.md", "forest.py", "sh").split("export ")
+    shell(train, tmp_path)
+    challenger: dict[str, object] = {"MODEL_PATH": tmp_path / "model/src/challenger.pkl"}
+    settings = {"logs": dict[str, object](), "logs/challenger": challenger}
     channel = client.connection.channel()  # without confirms: they would take most of the time
     for folder, model in settings.items():
         for queue, body in samples:

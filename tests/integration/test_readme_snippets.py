@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import ROOT, Client, Run, eventually, execute, rows, snippet
+from harness import ROOT, Client, Run, eventually, execute, rows, shell, snippet
 from local import Broker
 from local.__main__ import define
 
@@ -18,18 +18,6 @@ import pandas as pd
 import pytest
 
 ADDRESS = "amqp://guest:guest@localhost:5672/%2F"
-
-
-def shell(program: str, folder: Path, **environment: str) -> str:
-    """Run shell commands in a folder, with this Python, and return what they print."""
-    program = program.replace("make .venv/ready", "true").replace(".venv/bin/python", sys.executable)
-    program = program.replace("make train", f"{sys.executable} {ROOT}/model/src/train.py")
-    program = re.sub(r'make (replay|letters) ARGS="(.*)"', rf"{sys.executable} -m tools.\1 \2", program)
-    environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    command = ["bash", "-eu", "-c", program]
-    done = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def rows_if(logs: Path, n: int) -> list[tuple[float, float, float, float]] | None:
@@ -70,17 +58,6 @@ def test_dead_letters_are_put_back_and_hopeless_ones_discarded(
         assert shown in printed
     assert sorted(json.loads(body)["id"] for body, _ in client.take("y_pred", 3)) == [0, 1, 2]
     assert client.count("dead_letters") == 0
-
-
-@pytest.mark.broker
-def test_the_forest_becomes_a_challenger(client: Client, run: Run, tmp_path: Path) -> None:
-    (tmp_path / "model/src").mkdir(parents=True)
-    train, _ = snippet("challenger.md", "forest.py", "sh").split("export ")
-    shell(train, tmp_path)
-    run("model", MODEL_PATH=tmp_path / "model/src/challenger.pkl").wait_for_log("connected")
-    client.publish("features", {"id": 1, "body": [0.01] * 10})
-    ((body, _),) = client.take("y_pred", 1)
-    assert 25 < json.loads(body)["body"] < 346  # the range of the labels
 
 
 @pytest.mark.broker
