@@ -43,7 +43,7 @@ groups: .venv/ready ## show the error for each group of a column of the data (BY
 	@.venv/bin/python -m analysis.groups
 
 test: .venv/tools ## run all tests
-	.venv/bin/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	.venv/bin/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 chaos: .venv/tools ## kill everything at random for about half an hour, on two versions of RabbitMQ; SEED=... repeats a run
 	.venv/bin/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))

@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 
 class SideBySide(LoadScopeScheduling):
-    """Two processes: one runs all tests that need containers, the other runs the rest, file by file."""
+    """One process runs all tests that need containers, the others run the rest, file by file."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]

@@ -115,15 +115,14 @@ def test_of_many_metrics_one_writes_and_the_next_takes_over(client: Client, run:
         metrics = others
 
 
-@each
-def test_stop_while_the_lookup_of_a_name_hangs(run: Run, name: str) -> None:
-    path = f"{SERVICES}/{name}/src"
-    service = run(
-        name, script=DRIVER, SERVICE=name, SLOW_LOOKUP=1, PYTHONPATH=path, AMQP_URL="amqp://somewhere.invalid"
-    )
-    service.wait_for_log("no connection")  # after 15 s
+def test_stop_while_the_lookup_of_a_name_hangs(run: Run) -> None:
+    settings = {"script": DRIVER, "SLOW_LOOKUP": 1, "AMQP_URL": "amqp://somewhere.invalid"}
+    services = [run(name, SERVICE=name, PYTHONPATH=f"{SERVICES}/{name}/src", **settings) for name in SERVICE_NAMES]
+    for service in services:
+        service.wait_for_log("no connection")  # after 15 s
     time.sleep(1.5)  # in the next lookup
-    stop(service)
+    for service in services:
+        stop(service)
 
 
 @pytest.mark.parametrize("name", [*SERVICE_NAMES, "plot"])

@@ -115,7 +115,7 @@ def test_nothing_is_lost_when_replay_and_broker_are_killed(broker: Broker) -> No
     client.connection.close()
 
 
-def test_without_a_history_there_is_one_line(node: Broker) -> None:
+def test_without_a_history_there_is_one_line(client: Client, node: Broker) -> None:
     assert finish(start("replay", "--broker", node.url), code=2) == (
         "make replay: this broker keeps no history: that takes OPTIONS=history\n"
     )
