@@ -123,6 +123,12 @@ class Service:
             )
 
     @property
+    def children(self) -> list[int]:
+        """The ids of the processes that it has started."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    @property
     def log(self) -> str:
         return self.log_path.read_text()
 

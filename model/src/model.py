@@ -16,6 +16,7 @@ from pipeline.settings import UnusableError, read, run
 
 import asyncio
 import contextlib
+import ctypes
 import itertools
 import logging
 import os
@@ -36,6 +37,7 @@ LOADING = 120.0  # seconds for a model to load
 LOOK = 0.5  # seconds between two checks of the model's file
 DEATHS = 3  # times that the model's process may die of one vector before the vector is rejected
 LONGEST = 2**28  # bytes that a line of the model's process may have; a batch of answers never has as many
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 RECENT = 100  # vectors answered last, which a new model has to answer as well
 # Runs this file under no name, so that nothing in a pickle can mean one of the names in it.
 COMMAND = "import runpy, sys; runpy.run_path(sys.argv[1])['answer_batches']()"
@@ -285,6 +287,8 @@ def identify(path: Path) -> tuple[int, ...]:
 def answer_batches() -> None:
     """Load the model, report that, and answer batches of messages until the service ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service
+    with contextlib.suppress(AttributeError):  # which only Linux has
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a model that hangs ends with the service
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a model prints goes to the log
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from faults.faulty_models import MAGIC, Sum, SumOfThree, Uneven, pickled
 from faults.oracle import QUORUM
 from features import WAITING, WAITING_BYTES
-from harness import QUEUES, ROOT, Client, Run, Service, eventually
+from harness import QUEUES, ROOT, Client, Run, eventually
 from local import Broker
 
 import json
@@ -22,11 +22,6 @@ def peak(pid: int) -> float:
     """The most memory that a process has had, in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
-
-
-def children(service: Service) -> list[int]:
-    pid = service.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.mark.parametrize("queue", ["features", "y_true", "y_pred"])
@@ -85,7 +80,7 @@ def test_model_takes_large_vectors_in_little_memory(client: Client, run: Run, tm
         client.publish("features", large)
     model = run("model", MODEL_PATH=pickled(SumOfThree(), tmp_path), PYTHONPATH=ROOT / "tests")
     model.wait_for_log("connected")
-    (child,) = children(model)
+    (child,) = model.children
     most = 0.0
 
     def answered() -> bool:

@@ -65,6 +65,19 @@ def test_a_vector_that_takes_too_long_is_given_up_and_the_others_are_answered(
     assert model.terminate() == 0
 
 
+def test_a_model_that_hangs_ends_with_a_service_that_is_killed(client: Client, run: Run, tmp_path: Path) -> None:
+    client.declare("features", **QUORUM)
+    model = run("model", MODEL_PATH=pickled(Hanging(), tmp_path), PYTHONPATH=ROOT / "tests")
+    model.wait_for_log("connected")
+    client.publish("features", {"id": 1, "body": [MAGIC]})
+    eventually(lambda: client.count("features") == 0, "the vector")
+    command = Path(f"/proc/{model.children[0]}/cmdline")
+    time.sleep(1)
+    assert command.read_text()
+    model.kill()
+    eventually(lambda: not command.exists() or not command.read_text(), "its end", 5)  # no text: it has ended
+
+
 def test_an_answer_to_a_lost_connection_is_not_taken_for_that_to_another_vector(
     fragile: Broker, run: Run, tmp_path: Path
 ) -> None:

@@ -90,8 +90,7 @@ def test_a_good_model_is_taken_after_one_that_never_loads(
 ) -> None:
     path, model = start_model(run, tmp_path)
     replace(path, pickle.dumps(NeverLoads()))
-    children = Path(f"/proc/{model.process.pid}/task/{model.process.pid}/children")
-    eventually(lambda: len(children.read_text().split()) == 2, "a second process, which loads the file")
+    eventually(lambda: len(model.children) == 2, "a second process, which loads the file")
     time.sleep(1)
     client.publish("features", {"id": 1, "body": [0.0] * 10})
     assert json.loads(client.take("y_pred", 1)[0][0])["body"] > 100
@@ -100,7 +99,7 @@ def test_a_good_model_is_taken_after_one_that_never_loads(
     model.wait_for_log("took the new model")
     client.publish("features", {"id": 2, "body": [0.0] * 10})
     assert json.loads(client.take("y_pred", 1)[0][0])["body"] == 7
-    eventually(lambda: len(children.read_text().split()) == 1, "the end of the process that hangs")
+    eventually(lambda: len(model.children) == 1, "the end of the process that hangs")
     assert model.terminate() == 0
 
 
