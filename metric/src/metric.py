@@ -25,7 +25,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -213,6 +213,7 @@ class MetricLog:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path, self.state_path = folder, folder / LOG, folder / STATE
+        self.wal_path = folder / f"{STATE}-wal"
         self.lock = asyncio.Lock()
         self.repeats = self.contradictions = 0
         self.started = time.monotonic()
@@ -406,25 +407,23 @@ class MetricLog:
         self.folder_descriptor = descriptor
 
     def open_state(self) -> None:
-        self.db = sqlite3.connect(self.state_path, timeout=0, isolation_level=None)
+        db = sqlite3.connect(self.state_path, timeout=0, isolation_level=None)
         try:
-            self.db.executescript(SCHEMA)
-            if "size" not in {name for _, name, *_ in self.db.execute("PRAGMA table_info(csv)")}:
-                self.db.executescript(SINCE_VERSION_01)
+            db.executescript(SCHEMA)
+            if "size" not in {name for _, name, *_ in db.execute("PRAGMA table_info(csv)")}:
+                db.executescript(SINCE_VERSION_01)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:  # a metric of version 0.1
                 raise BlockingIOError from None
             raise
-        self.written, self.size, self.first, self.ran = self.db.execute(
-            "SELECT written, size, first, clock FROM csv"
-        ).fetchone()
+        query = "SELECT written, size, first, clock FROM csv"
+        self.written, self.size, self.first, self.ran = db.execute(query).fetchone()
         self.noted = self.ran
-        self.state = self.identify_state()
+        self.db, self.state = db, self.identify_state()
 
     def identify_state(self) -> list[object]:
         """Which files hold what waits: it differs when one of them was taken away or replaced."""
-        paths = (self.folder, self.state_path, Path(f"{self.state_path}-wal"))
-        return [identity and identity[:2] for identity in map(identify, paths)]
+        return [identity and identity[:2] for identity in map(identify, (self.folder, self.state_path, self.wal_path))]
 
     def keep_state(self) -> None:
         if self.identify_state() != self.state:
@@ -437,22 +436,36 @@ class MetricLog:
             self.lock_folder()
             os.close(former)
             self.close_csv()
-        copy = self.state_path.with_suffix(".new")
-        copy.unlink(missing_ok=True)
-        with closing(sqlite3.connect(copy)) as database:
-            self.db.backup(database)
-        with copy.open("rb") as file:
-            os.fsync(file)
-        if self.state_path.exists():
-            self.state_path.rename(aside_name(self.state_path))
-        Path(f"{self.state_path}-wal").unlink(missing_ok=True)
-        copy.rename(self.state_path)
-        sync_folder(self.folder)
+        ran, kept = self.clock(), self.copy_state(self.state_path.with_suffix(".kept"))
         self.db.close()
-        ran = self.clock()
-        self.open_state()
+        self.db = kept  # in which everything is, whatever happens to the files of the usual names
+        while self.db is kept:
+            new = self.state_path.with_suffix(".new")
+            self.copy_state(new).close()
+            with new.open("rb") as file:
+                os.fsync(file)
+            ours = identify(new)[:2]
+            if self.state_path.exists():
+                self.state_path.rename(aside_name(self.state_path))
+            self.wal_path.unlink(missing_ok=True)
+            new.rename(self.state_path)
+            sync_folder(self.folder)
+            self.open_state()
+            _, inode, size = identify(self.wal_path)
+            if self.state[1] != ours or size or not inode:  # somebody has replaced one of the two in this moment
+                self.db.close()
+                self.db = kept
+        kept.close()
+        self.state_path.with_suffix(".kept").unlink()
         self.ran, self.started = ran, time.monotonic()
         log.warning("%s was removed or replaced; it is written again, with all unmatched values", self.state_path)
+
+    def copy_state(self, path: Path) -> sqlite3.Connection:
+        for old in path.parent.glob(f"{path.name}*"):  # with those that SQLite keeps next to it
+            old.unlink()
+        copy = sqlite3.connect(path)
+        self.db.backup(copy)
+        return copy
 
 
 def identify(path: Path | int) -> tuple[int, int, int]:

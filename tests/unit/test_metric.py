@@ -418,3 +418,33 @@ def test_a_state_that_is_taken_away_is_written_again_before_anything_is_acknowle
     log.close()
     assert [row[0] for row in rows(logs)][-2:] == [90.0, 91.0]
     assert [row[0] for row in rows(logs)].count(0.0) <= 1
+
+
+@pytest.mark.parametrize("names", [("",), ("-wal",), ("", "-wal")], ids=["database", "wal", "both"])
+def test_a_state_that_is_replaced_while_it_is_written_again_is_written_once_more(
+    logs: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    """By an older copy, at the last moment before it is opened, twice."""
+    log = Log(logs)
+    add(log, ("y_true", 80.0, 1.0))
+    old = {name: Path(f"{log.state_path}{name}").read_bytes() for name in names}
+    add(log, *pairs(3), ("y_true", 90.0, 1.0))
+    real, times = sqlite3.connect, iter([1, 2])
+
+    def connect(path: Path, **options: Any) -> sqlite3.Connection:
+        if path == log.state_path and next(times, None):
+            for name, content in old.items():
+                (logs / "older").write_bytes(content)
+                (logs / "older").rename(f"{path}{name}")
+        return real(path, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    log.state_path.unlink()
+    add(log, ("y_pred", 90.0, 2.0), ("y_pred", 80.0, 2.0))
+    add(log, *pairs(3))  # it knows which rows are there
+    log.close()
+    add(log := Log(logs), *pairs(3))
+    log.close()
+    assert sorted(row[0] for row in rows(logs)) == [0, 1, 2, 80, 90]
+    assert next(times, None) is None
+    assert not [*logs.glob("metric_state.new*"), *logs.glob("metric_state.kept*")]
