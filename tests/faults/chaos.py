@@ -289,10 +289,12 @@ def main() -> None:
     if arguments.image and not has_image(arguments.image):
         print(f"no chaos with {arguments.image}: `docker image inspect` does not find it; see local/images.sh")
         return
-    print(f"seed {arguments.seed}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        result, well = chaos(arguments.seed, arguments.kills, Path(folder).resolve(), arguments.image)
+    folder = Path(tempfile.mkdtemp()).resolve()
+    print(f"seed {arguments.seed}, in {folder}, which stays if something is wrong", flush=True)
+    result, well = chaos(arguments.seed, arguments.kills, folder, arguments.image)
     print(f"\n{result}")
+    if well:
+        shutil.rmtree(folder)
     sys.exit(not well)
 
 
