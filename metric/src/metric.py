@@ -220,6 +220,8 @@ class MetricLog:
         self.csv = -1
         self.lock_folder()
         self.open_state()
+        (self.ran,) = self.db.execute("SELECT clock FROM csv").fetchone()
+        self.noted = self.ran
         self.models = Models(folder / "models.csv")
         self.write()
 
@@ -416,9 +418,7 @@ class MetricLog:
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:  # a metric of version 0.1
                 raise BlockingIOError from None
             raise
-        query = "SELECT written, size, first, clock FROM csv"
-        self.written, self.size, self.first, self.ran = db.execute(query).fetchone()
-        self.noted = self.ran
+        self.written, self.size, self.first = db.execute("SELECT written, size, first FROM csv").fetchone()
         self.db, self.state = db, self.identify_state()
 
     def identify_state(self) -> list[object]:
@@ -436,7 +436,7 @@ class MetricLog:
             self.lock_folder()
             os.close(former)
             self.close_csv()
-        ran, kept = self.clock(), self.copy_state(self.state_path.with_suffix(".kept"))
+        kept = self.copy_state(self.state_path.with_suffix(".kept"))
         self.db.close()
         self.db = kept  # in which everything is, whatever happens to the files of the usual names
         while self.db is kept:
@@ -456,8 +456,7 @@ class MetricLog:
                 self.db.close()
                 self.db = kept
         kept.close()
-        self.state_path.with_suffix(".kept").unlink()
-        self.ran, self.started = ran, time.monotonic()
+        self.state_path.with_suffix(".kept").unlink(missing_ok=True)
         log.warning("%s was removed or replaced; it is written again, with all unmatched values", self.state_path)
 
     def copy_state(self, path: Path) -> sqlite3.Connection:
