@@ -44,6 +44,7 @@ TAIL = 2**20  # bytes at the end of the CSV that are looked through for rows
 BUCKETS = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]  # of the absolute error, any unit
 SCRAPERS = 20  # of the metrics page at the same time
 LOG, STATE = "metric_log.csv", "metric_state.sqlite3"  # in LOGS_DIR
+WAL = f"{STATE}-wal"  # SQLite writes to it first
 SHA256 = re.compile("[0-9a-f]{64}")
 HEADER = b"id,y_true,y_pred,absolute_error\n"
 SCHEMA = """
@@ -173,7 +174,7 @@ def explain(error: Exception, folder: Path) -> str:
         return "takes a folder, and this, or a part of the path, is a file"
     if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "full" in str(error):
         return f"the disk is full: {error}"
-    paths = [folder / name for name in (STATE, f"{STATE}-wal", LOG) if os.path.exists(folder / name)]
+    paths = [folder / name for name in (STATE, WAL, LOG) if os.path.exists(folder / name)]
     if isinstance(error, PermissionError) or not all(os.access(path, os.W_OK) for path in (folder, *paths)):
         return f"user {os.getuid()} must be able to write there and to all files in it: {error}"
     return str(error)
@@ -212,8 +213,7 @@ class MetricLog:
     noted: float  # the clock, as it was last written to the database
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.path, self.state_path = folder, folder / LOG, folder / STATE
-        self.wal_path = folder / f"{STATE}-wal"
+        self.folder, self.path, self.state_path, self.wal_path = folder, folder / LOG, folder / STATE, folder / WAL
         self.lock = asyncio.Lock()
         self.repeats = self.contradictions = 0
         self.started = time.monotonic()
@@ -421,9 +421,9 @@ class MetricLog:
         self.written, self.size, self.first = db.execute("SELECT written, size, first FROM csv").fetchone()
         self.db, self.state = db, self.identify_state()
 
-    def identify_state(self) -> list[object]:
+    def identify_state(self) -> list[tuple[int, ...]]:
         """Which files hold what waits: it differs when one of them was taken away or replaced."""
-        return [identity and identity[:2] for identity in map(identify, (self.folder, self.state_path, self.wal_path))]
+        return [identify(path)[:2] for path in (self.folder, self.state_path, self.wal_path)]
 
     def keep_state(self) -> None:
         if self.identify_state() != self.state:
@@ -438,8 +438,8 @@ class MetricLog:
             self.close_csv()
         kept = self.copy_state(self.state_path.with_suffix(".kept"))
         self.db.close()
-        self.db = kept  # in which everything is, whatever happens to the files of the usual names
-        while self.db is kept:
+        self.db, self.state = kept, []  # everything is in it, whatever happens to the files of the usual names
+        while not self.state:
             new = self.state_path.with_suffix(".new")
             self.copy_state(new).close()
             with new.open("rb") as file:
@@ -454,7 +454,7 @@ class MetricLog:
             _, inode, size = identify(self.wal_path)
             if self.state[1] != ours or size or not inode:  # somebody has replaced one of the two in this moment
                 self.db.close()
-                self.db = kept
+                self.db, self.state = kept, []
         kept.close()
         self.state_path.with_suffix(".kept").unlink(missing_ok=True)
         log.warning("%s was removed or replaced; it is written again, with all unmatched values", self.state_path)

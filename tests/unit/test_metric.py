@@ -448,3 +448,26 @@ def test_a_state_that_is_replaced_while_it_is_written_again_is_written_once_more
     assert sorted(row[0] for row in rows(logs)) == [0, 1, 2, 80, 90]
     assert next(times, None) is None
     assert not [*logs.glob("metric_state.new*"), *logs.glob("metric_state.kept*")]
+
+
+def test_a_state_that_comes_back_after_a_failed_try_to_write_it_again_is_not_taken_for_the_open_one(
+    logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(logs)
+    add(log, ("y_true", 80.0, 1.0))
+    away = [path.rename(logs / f"away{i}") for i, path in enumerate((log.state_path, log.wal_path))]
+
+    def fail(_: Path) -> None:
+        raise OSError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metric, "sync_folder", fail)
+        with pytest.raises(OSError, match="no space"):
+            add(log, ("y_true", 90.0, 1.0))
+    for path, former in zip(away, (log.state_path, log.wal_path), strict=True):
+        path.rename(former)
+    add(log, ("y_true", 90.0, 1.0))
+    log.close()
+    add(log := Log(logs), ("y_pred", 80.0, 2.0), ("y_pred", 90.0, 2.0))
+    log.close()
+    assert sorted(row[0] for row in rows(logs)) == [80, 90]
