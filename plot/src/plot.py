@@ -7,11 +7,12 @@ Every PLOT_INTERVAL seconds it writes
 - `LOGS_DIR/report.html`: the same, the error over time and what it means, in a page that refreshes itself.
 
 Promise: both files are whole at any moment, and a redraw costs the same time and memory at ten million rows as at ten
-thousand. Quantiles are exact up to 30,000 rows and within 0.3 % of their value above. The area under the ROC curve is
-exact but for pairs of predictions in the same of 2,600 bins, which count as equal. All else is exact.
+thousand. Quantiles are exact up to 30,000 rows and within 0.3 % of their value above. All else is exact, but for the
+area under the ROC curve of a classifier (see Probabilities).
 """
 
 from pipeline.files import Alive, replace  # first: from here on SIGTERM ends the process with exit code 0
+from pipeline.scores import Probabilities
 from pipeline.settings import Settings, UnusableError, run
 
 import asyncio
@@ -50,9 +51,6 @@ POINTS = 400  # of the error over time, at most
 ROLLING = 20  # points in its rolling mean, and points from which a change can be found
 CHANGED = 1.95  # what the CUSUM statistic stays below in 99.9 % of streams that do not change (a Brownian bridge)
 FEW = 30  # rows: fewer get no density curve and no interval
-TINY = np.logspace(-9, -1, 800)  # rare events have small probabilities
-EDGES = np.unique([*TINY, *np.linspace(0, 1, 1001), *(1 - TINY)])  # between which probabilities are counted
-TENTHS = 10  # points of the calibration chart
 BUNDLED = "scikit-learn's diabetes data"
 LAST = 10  # rows shown, and writes from which the usual time between two is known
 INCHES = 4.8, 3.6  # of a chart: narrow, with large text, so that it can be read on a phone
@@ -126,9 +124,9 @@ def redraw(metric_log: "MetricLog", folder: Path, settings: PlotSettings) -> Non
         if metric_log.rows.n:
             picture = draw_distribution(metric_log.rows, settings)
             texts |= {"distribution": svg(picture), "over_time": svg(draw_over_time(metric_log.rows, models))}
-            if metric_log.rows.probabilities:
+            if metric_log.rows.probabilities.valid:
                 figure = '<figure role="img" aria-label="Share of label 1 in each tenth of the rows">'
-                texts["calibration"] = f"{figure}{svg(draw_calibration(metric_log.rows))}</figure>"
+                texts["calibration"] = f"{figure}{svg(draw_calibration(metric_log.rows.probabilities))}</figure>"
         else:
             picture = Figure(INCHES)
             picture.text(0.5, 0.5, fill(metric_log.problem or "Waiting for the first row", 60), ha="center")
@@ -256,9 +254,7 @@ class Evaluation:
         self.moments, self.origin = np.zeros((5, 5)), 0.0
         # Of the error over time: rows per point, and for each point the sum of their errors and their last id.
         self.per_point, self.sums, self.ids = 1, np.zeros(POINTS), np.zeros(POINTS)
-        # While all labels are 0 or 1 and all predictions probabilities: in each bin of predictions the number of labels
-        # 0, that of labels 1 and the sum of the predictions; and the logarithm of the likelihood.
-        self.probabilities, self.bins, self.log_likelihood = True, np.zeros((3, len(EDGES) - 1)), 0.0
+        self.probabilities = Probabilities()  # valid while a classifier answers
 
     def add(self, table: Floats) -> int:
         """Take in rows of id, y_true, y_pred and absolute_error; returns how many have a finite error."""
@@ -273,13 +269,7 @@ class Evaluation:
         self.moments += terms @ terms.T
         self.sketch.update(errors)
         self.whole = self.whole and bool((errors % 1 == 0).all())
-        if self.probabilities and (np.isin(y_true, (0, 1)) & (y_pred >= 0) & (y_pred <= 1)).all():
-            bins = np.clip(np.searchsorted(EDGES, y_pred, "right"), 1, len(EDGES) - 1) - 1
-            self.bins += [np.bincount(bins, weights, len(EDGES) - 1) for weights in (1 - y_true, y_true, y_pred)]
-            of_truth = np.abs(1 - y_true - y_pred)
-            self.log_likelihood += float(np.log(np.maximum(of_truth, np.finfo(float).eps)).sum())
-        else:
-            self.probabilities = False
+        self.probabilities.add(y_true, y_pred)
         while self.n > POINTS * self.per_point:  # no room: two points become one
             self.sums = np.append(self.sums[::2] + self.sums[1::2], np.zeros(POINTS // 2))
             self.ids = np.append(self.ids[1::2], np.zeros(POINTS // 2))
@@ -315,22 +305,6 @@ class Evaluation:
         """Of the line that fits y_true to y_pred: 1 for a calibrated model. Not a number while all y_pred are equal."""
         total = self.spread(Y_PRED, Y_PRED)
         return self.spread(Y_TRUE, Y_PRED) / total if total else math.nan
-
-    def area(self) -> float:
-        """Under the ROC curve: the share of pairs of a 1 and a 0 in which the 1 has the higher prediction."""
-        zeros, ones, _ = self.bins
-        pairs = zeros.sum() * ones.sum()
-        return float((np.cumsum(zeros) - zeros / 2) @ ones / pairs) if pairs else math.nan
-
-    def calibration(self) -> Floats:
-        """For each tenth of the rows in order of prediction: mean prediction, share of 1, its 95 % Wilson interval."""
-        rows = self.bins[0] + self.bins[1]
-        tenth = (TENTHS * (np.cumsum(rows) - rows / 2) / self.n).astype(int)
-        sums = np.stack([np.bincount(tenth, values, TENTHS) for values in (rows, *self.bins[1:])])
-        n, ones, predictions = sums[:, sums[0] > 0]
-        share, z2 = ones / n, 1.96**2 / n
-        middle, half = (share + z2 / 2) / (1 + z2), np.sqrt(z2 * share * (1 - share) + z2**2 / 4) / (1 + z2)
-        return np.stack([predictions / n, share, middle - half, middle + half])
 
     def quantiles(self, *q: float) -> list[float]:
         """Where two errors fit, as the two in the middle fit the median, their mean."""
@@ -500,9 +474,9 @@ def draw_over_time(rows: Evaluation, models: Models) -> Figure:
     return axes.figure
 
 
-def draw_calibration(rows: Evaluation) -> Figure:
+def draw_calibration(probabilities: Probabilities) -> Figure:
     """How often the label is 1 where a probability is predicted: on the diagonal, if the model is calibrated."""
-    predicted, share, low, high = rows.calibration()
+    predicted, share, low, high = probabilities.calibration()
     axes = new_chart("Calibration")
     sns.lineplot(x=[0, 1], y=[0, 1], color=QUIET, linestyle=":", estimator=None, label="calibrated", ax=axes)
     sns.scatterplot(x=predicted, y=share, color=BLUE, s=28, label="a tenth of the rows, 95 % interval", ax=axes)
@@ -568,9 +542,9 @@ def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> d
         value, margin = abs(rows.mean(term)), rows.margin(term)
         return f"{number(value, 30 * margin)} ± {number(margin, 30 * margin)}" if rows.n >= FEW else shown(value)
 
-    if rows.probabilities:
-        brier, log_loss, area = rows.rmse() ** 2, -rows.log_likelihood / rows.n, rows.area()
-        scores = {"Brier score (RMSE²)": f"{brier:.4f}", "Log loss": f"{log_loss:.4f}"}
+    if rows.probabilities.valid:
+        area = rows.probabilities.area()
+        scores = {"Brier score (RMSE²)": f"{rows.rmse() ** 2:.4f}", "Log loss": f"{rows.probabilities.log_loss():.4f}"}
         scores |= {"Area under the ROC curve": "not defined" if math.isnan(area) else f"{area:.3f}"}
         texts["area"] = "The area is the share of pairs of a 1 and a 0 in which the 1 has the higher prediction."
         texts["scores"] = "".join(f'<tr><th scope="row">{name}<td>{value}' for name, value in scores.items())
