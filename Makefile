@@ -42,8 +42,8 @@ compare: .venv/ready ## tell which of two models errs less (LOGS=logs,logs/chall
 groups: .venv/ready ## show the error for each group of a column of the data (BY=sex)
 	@.venv/bin/python -m analysis.groups
 
-test: .venv/tools ## run all tests
-	.venv/bin/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
+test: .venv/tools ## run the tests; with CI=true also those that take long or need containers, and skip none
+	.venv/bin/pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder $(if $(CI),,-m "not long and not engine")
 
 chaos: .venv/tools ## kill everything at random for about half an hour, on two versions of RabbitMQ; SEED=... repeats a run
 	.venv/bin/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))

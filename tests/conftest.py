@@ -16,11 +16,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 
 class SideBySide(LoadScopeScheduling):
-    """One process runs all tests that need containers, the others run the rest, file by file."""
+    """Two processes run the tests that need containers, the others run the rest, file by file."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
-        return "tests/e2e" if file.startswith("tests/e2e/") else file
+        if not file.startswith("tests/e2e/"):
+            return file
+        return "one stack" if file.endswith("test_compose.py") else "stacks with options"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:

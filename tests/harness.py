@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,11 +44,22 @@ def unavailable(reason: str) -> NoReturn:
 
 def eventually(condition: Callable[[], Any], what: str = "the condition", deadline: float = DEADLINE) -> Any:
     """Return the first true answer of `condition`; fail after `deadline` seconds."""
-    end = time.monotonic() + deadline
+    end = (asked := time.monotonic()) + deadline
     while not (answer := condition()):
-        assert time.monotonic() < end, f"{what} did not come true within {deadline} s; last answer: {answer!r}"
-        time.sleep(0.02)
+        took = time.monotonic() - asked
+        assert asked < end, f"{what} did not come true within {deadline} s; last answer: {answer!r}"
+        time.sleep(max(0.02, 4 * took))  # what is slow to tell is not asked all the time
+        asked = time.monotonic()
     return answer
+
+
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Every warning is an error, but that of a socket which a test before has left to the garbage collector."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
 
 
 def open_to_all(folder: Path) -> None:

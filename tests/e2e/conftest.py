@@ -5,6 +5,7 @@ from __future__ import annotations
 from e2e.stack import ORDINARY_USER, Stack, run, succeeds
 from harness import ROOT, eventually, unavailable
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -82,6 +83,10 @@ def new_stack(base_images: dict[str, str], generations: dict[str, list[str]], pr
         folder.mkdir(mode=0o755)
         made.append(Stack(generations[generation], folder, base_images | environment, owner))
         projects.append(folder.name)
+        if len(projects) == 1:  # packages are installed by one process; the others then find them in Docker's cache
+            with Path(tempfile.gettempdir(), "pipeline-build.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                made[-1].compose("build")
         return made[-1]
 
     yield new

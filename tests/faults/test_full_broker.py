@@ -69,6 +69,7 @@ def test_features_holds_back_earlier_and_in_little_memory_where_vectors_are_larg
     client.channel.queue_purge("features")
 
 
+@pytest.mark.long
 def test_model_takes_large_vectors_in_little_memory(client: Client, run: Run, tmp_path: Path) -> None:
     """300 of almost 1 MiB, after small ones, of which it takes many at once."""
     for queue in QUEUES:
@@ -94,6 +95,7 @@ def test_model_takes_large_vectors_in_little_memory(client: Client, run: Run, tm
     client.channel.queue_purge("dead_letters")
 
 
+@pytest.mark.long
 def test_model_takes_no_more_large_vectors_than_it_can_hold(client: Client, run: Run, tmp_path: Path) -> None:
     """400 of almost 1 MiB; a batch should have now 16 of them, now two, and each change makes a new consumer."""
     client.declare("features", **QUORUM)
@@ -108,6 +110,7 @@ def test_model_takes_no_more_large_vectors_than_it_can_hold(client: Client, run:
     assert model.terminate() == 0
 
 
+@pytest.mark.long
 def test_model_goes_on_after_the_brokers_disk_was_full(fragile: Broker, run: Run, tmp_path: Path) -> None:
     """It publishes in order to consume, so it is blocked as well: with one line, and until there is room."""
     client = Client(fragile.url)

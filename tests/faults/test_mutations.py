@@ -6,7 +6,7 @@ from faults.mutations import MUTATIONS, Mutation, run
 
 import pytest
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 CHEAP = ("a repeat is not known", "a torn line stays")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faults.oracle import QUORUM
-from harness import Client, Service, eventually, rows
+from harness import Client, Run, eventually, rows
 from local import Broker
 
 import contextlib
@@ -16,7 +16,6 @@ import pika
 import pytest
 
 pytestmark = pytest.mark.broker
-Run = Callable[..., Service]
 
 HARMFUL: dict[str, dict[str, Any]] = {
     "not durable": {"durable": False},
@@ -107,6 +106,7 @@ def test_a_queue_that_a_policy_limits_takes_the_rest_later(
     eventually(lambda: len(rows(tmp_path / "logs")) == 100)
 
 
+@pytest.mark.long
 def test_a_queue_deleted_and_declared_again_at_once_is_consumed_again(client: Client, run: Run, tmp_path: Path) -> None:
     """RabbitMQ 3.10 does not tell a consumer: metric has to notice that messages wait."""
     metric = run("metric")

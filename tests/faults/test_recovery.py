@@ -56,6 +56,7 @@ def pipeline(run: Run, tmp_path: Path) -> Pipeline:
     return Pipeline(run, tmp_path)
 
 
+@pytest.mark.long
 def test_a_broker_that_is_absent_and_ends_now_and_then(fragile: Broker, pipeline: Pipeline) -> None:
     fragile.stop()
     pipeline.start(fragile.url)
@@ -111,6 +112,7 @@ def test_a_queue_deleted_under_load(client: Client, node: Broker, pipeline: Pipe
     pipeline.stop()
 
 
+@pytest.mark.long
 def test_a_network_that_falls_silent(client: Client, node: Broker, pipeline: Pipeline) -> None:
     """No end of the connection ever comes, and a new one is never answered."""
     with Proxy(node.port) as proxy:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from faults.faulty_models import MAGIC, Hanging, Slower, pickled
 from faults.oracle import QUORUM
-from harness import QUEUES, ROOT, Client, Service, eventually
+from harness import QUEUES, ROOT, Client, Run, eventually
 from local import Broker
 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.broker
-Run = Callable[..., Service]
 VECTORS = 300
 ALONE = VECTORS * Slower.SECONDS  # seconds that one model takes
 
@@ -28,6 +27,7 @@ def strict_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         yield broker
 
 
+@pytest.mark.long
 def test_a_second_model_takes_its_share_of_slow_vectors(strict_node: Broker, run: Run, tmp_path: Path) -> None:
     client = Client(strict_node.url)
     for queue in QUEUES:
@@ -78,6 +78,7 @@ def test_a_model_that_hangs_ends_with_a_service_that_is_killed(client: Client, r
     eventually(lambda: not command.exists() or not command.read_text(), "its end", 5)  # no text: it has ended
 
 
+@pytest.mark.long
 def test_an_answer_to_a_lost_connection_is_not_taken_for_that_to_another_vector(
     fragile: Broker, run: Run, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_an_answer_to_a_lost_connection_is_not_taken_for_that_to_another_vector(
     client.connection.close()
 
 
+@pytest.mark.long
 def test_a_vector_that_hangs_is_given_up_although_its_connection_was_lost(
     fragile: Broker, run: Run, tmp_path: Path
 ) -> None:

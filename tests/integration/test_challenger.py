@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from pika.exceptions import NackError, UnroutableError
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 CHAMPION = ("features", "model", "metric")
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A node that copies all samples for a challenger."""
-    with Broker(tmp_path / "node", plugins=["rabbitmq_shovel"]) as broker:
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A node that copies all samples for a challenger; each test leaves it so."""
+    with Broker(tmp_path_factory.mktemp("challenger"), plugins=["rabbitmq_shovel"]) as broker:
         define(broker, {"challenger"})
         yield broker
 
@@ -45,8 +45,8 @@ def test_both_models_get_every_sample_whatever_is_killed(run: Run, broker: Broke
     theirs = {name: run(name, **own) for name in ("model", "metric")}
     for service in (*services, *theirs.values()):
         service.wait_for_log("connected")
-    n = 20_000
-    features = run("features", AMQP_URL=broker.url, AMQP_EXCHANGE="samples", INTERVAL=0.001, COUNT=n)
+    n = 10_000
+    features = run("features", AMQP_URL=broker.url, AMQP_EXCHANGE="samples", INTERVAL=0.002, COUNT=n)
     for i, victim in enumerate((None, "model", None, "metric", None)):
         eventually(lambda i=i: len(rows(logs / "challenger")) > (i + 1) * n / 8, "more rows")  # type: ignore[misc]
         if victim:
@@ -66,7 +66,7 @@ def test_both_models_get_every_sample_whatever_is_killed(run: Run, broker: Broke
 def test_a_dead_challenger_holds_nothing_up_and_its_queues_are_bounded(
     run: Run, broker: Broker, tmp_path: Path
 ) -> None:
-    limit, n = 1000, 10_000
+    limit, n = 500, 4000
     for vhost, pattern in ("/", "^challenger"), ("challenger", "^(features|y_true)$"):
         broker.ctl("set_policy", "--vhost", vhost, "limit", pattern, json.dumps({"max-length": limit}))
     for name in "model", "metric":
@@ -88,8 +88,13 @@ def test_a_dead_challenger_holds_nothing_up_and_its_queues_are_bounded(
         broker.ctl("clear_parameter", "shovel", name)
     stream(2 * n)  # they do not
     eventually(lambda: lengths(client, *copies) == [limit, limit], "full copies")
-    client.connection.close()
-    other.connection.close()
+    for each, queues in (client, copies), (other, own):
+        for queue in queues:
+            each.channel.queue_purge(queue)
+        each.connection.close()
+    for vhost in "/", "challenger":
+        broker.ctl("clear_policy", "--vhost", vhost, "limit")
+    define(broker, {"challenger"})
 
 
 def test_a_sample_is_not_lost_while_a_queue_of_the_champion_is_missing(
@@ -104,7 +109,8 @@ def test_a_sample_is_not_lost_while_a_queue_of_the_champion_is_missing(
     define(broker, {"challenger"})
     assert features.wait() == 0
     client = Client(broker.url)
-    assert (client.count("features"), client.count("y_true")) == (10, 10)
+    assert [len(client.take(queue, 10)) for queue in ("features", "y_true")] == [10, 10]
+    assert lengths(client, "features", "y_true") == [0, 0]
     client.connection.close()
 
 

@@ -1,11 +1,11 @@
 """plot as a process: the picture and the page that it keeps, how it starts and how it stops. It needs no broker."""
 
-from harness import Service, eventually
+from harness import HEADER, Run, Service, eventually
 
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-HEADER = "id,y_true,y_pred,absolute_error\n"
-
-Run = Callable[..., Service]
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def test_dead_letters_are_put_back_and_hopeless_ones_discarded(
 
 
 @pytest.mark.broker
+@pytest.mark.long
 def test_the_past_is_published_again(tmp_path: Path) -> None:
     within, all_of_it = re.findall("^ *(make replay .*)$", (ROOT / "docs/challenger.md").read_text(), re.MULTILINE)
     ids = [datetime(2026, 11, day).timestamp() for day in (1, 2, 3)]
@@ -139,6 +140,7 @@ def test_a_table_with_text_is_rejected_as_the_page_shows(tmp_path: Path) -> None
 
 
 @pytest.mark.broker
+@pytest.mark.long
 def test_the_wine_example_is_trained_and_streamed(client: Client, run: Run, tmp_path: Path) -> None:
     printed = shell(snippet("own-data.md", "load_wine", "sh"), tmp_path)
     assert "fitting alcohol on 133 of 178 rows of 12 features, from mine/wine.csv" in printed
@@ -152,6 +154,7 @@ def test_the_wine_example_is_trained_and_streamed(client: Client, run: Run, tmp_
 
 
 @pytest.mark.broker
+@pytest.mark.long
 def test_the_classifier_example_is_fitted_streamed_and_scored(client: Client, run: Run, tmp_path: Path) -> None:
     program = snippet("own-data.md", "load_breast_cancer", "sh").replace(".venv/bin/python", sys.executable)
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import ROOT, Client
+from harness import QUEUES, ROOT, Client
 from local import Broker
 from local.__main__ import define
 from pipeline.broker import ARGUMENTS
@@ -14,23 +14,33 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 
 import pika
 import pytest
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 KINDS = ("features", "y_true")
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A node that keeps the history, and has a second virtual host."""
-    with Broker(tmp_path / "node") as broker:
-        define(broker, {"history"})
+@pytest.fixture(scope="module")
+def history_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A node with a second virtual host."""
+    with Broker(tmp_path_factory.mktemp("history")) as broker:
         broker.ctl("add_vhost", "second")
         broker.ctl("set_permissions", "--vhost", "second", "guest", ".*", ".*", ".*")
         yield broker
+
+
+@pytest.fixture
+def broker(history_node: Broker) -> Broker:
+    """A node that keeps the history; all its queues are new."""
+    for url in history_node.url, second(history_node):
+        client = Client(url)
+        for queue in (*QUEUES, "history"):
+            client.delete(queue)
+        client.connection.close()
+    define(history_node, {"history"})
+    return history_node
 
 
 def second(broker: Broker) -> str:
@@ -95,18 +105,18 @@ def test_nothing_is_lost_when_replay_and_broker_are_killed(broker: Broker) -> No
         for body in bodies:
             channel.basic_publish("samples", "y_true", body)
     arguments = ["--broker", broker.url, "--to", second(broker)]
-    for end in signal.SIGKILL, signal.SIGINT:
+    for end, enough in (signal.SIGKILL, n / 2), (signal.SIGINT, 1):
         replay = start("replay", *arguments)
         assert replay.stderr
-        offset = ""
-        while int(offset or 0) < n / 2:
-            offset = re.findall(r"--offset (\d+)", replay.stderr.read(200))[-1]
+        offset = 0
+        while offset < enough:
+            offset = int(re.findall(r"--offset (\d+)|$", replay.stderr.readline())[0] or 0)
         replay.send_signal(end)
         replay.communicate()
     assert replay.returncode == 1
-    replay = start("replay", *arguments, "--offset", offset)
+    replay = start("replay", *arguments, "--offset", str(offset))
     assert replay.stderr
-    replay.stderr.read(500)
+    replay.stderr.read(200)
     broker.kill()
     broker.start()
     finish(replay)

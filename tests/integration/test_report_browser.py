@@ -1,6 +1,6 @@
 """The page in a real Chromium without a window: what a reader sees, from disk as by double-click and over http."""
 
-from harness import Service, eventually, unavailable
+from harness import HEADER, Service, eventually, unavailable
 
 import base64
 import functools
@@ -19,7 +19,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-HEADER = "id,y_true,y_pred,absolute_error\n"
+pytestmark = pytest.mark.long
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 SECTIONS = re.split(r"^## ", (ROOT / "docs/tour.md").read_text(), flags=re.MULTILINE)
 LOCAL = "make local"
 WAIT = "sleep 10  # until the first terminal shows `took the new model in tour/model.pkl`\n"

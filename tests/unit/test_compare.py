@@ -2,11 +2,11 @@
 
 from analysis import mean_and_margin, with_margin
 from analysis.compare import CompareSettings, compare, main
+from harness import HEADER, no_warnings
 from pipeline.dataset import DataSettings, held_out, load, row_of
 
 import math
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-HEADER = "id,y_true,y_pred,absolute_error\n"
 Floats = NDArray[np.float64]
 
 
@@ -40,8 +39,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 
 @pytest.fixture(autouse=True)
 def strict() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         yield
 
 

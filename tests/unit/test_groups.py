@@ -2,10 +2,10 @@
 
 from analysis import mean_and_margin
 from analysis.groups import GROUPS, grouped, main
+from harness import HEADER, no_warnings
 from pipeline.dataset import row_of
 
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-HEADER = "id,y_true,y_pred,absolute_error\n"
 N = 400  # rows of the table; every fourth is streamed
 LABELS = [100.0 + i for i in range(N)]
 
 
 @pytest.fixture(autouse=True)
 def strict() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         yield
 
 

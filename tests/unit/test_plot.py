@@ -1,6 +1,7 @@
 """plot's maths, its reading of a log that grows and changes, and what is drawn."""
 
 import plot
+from harness import HEADER, no_warnings
 from pipeline.scores import Probabilities
 from plot import Evaluation, MetricLog, PlotSettings
 
@@ -8,7 +9,6 @@ import itertools
 import logging
 import math
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, log_loss, r2_score, root_mean_squared_error
 
-HEADER = b"id,y_true,y_pred,absolute_error\n"
+HEADER_BYTES = HEADER.encode()
 START = 1699541234.567
 Floats = NDArray[np.float64]
 
@@ -178,8 +178,7 @@ def test_the_calibration_chart_can_be_read(shape: tuple[float, float], n: int) -
     random = np.random.default_rng(n)
     p, probabilities = random.beta(*shape, n), Probabilities()
     probabilities.add((random.random(n) < p).astype(float), p)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         with matplotlib.rc_context(plot.STYLE):
             (axes,) = plot.draw_calibration(probabilities).axes
         assert_readable(axes)
@@ -238,8 +237,7 @@ def test_a_stream_that_does_not_change_raises_hardly_any_alarm() -> None:
 
 @pytest.mark.parametrize("shape", ["all equal", "all zero", "heavy-tailed", "one outlier, the first"])
 def test_odd_errors_are_no_change(shape: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         assert evaluation(sample(shape, 2000)).change() is None
 
 
@@ -274,7 +272,7 @@ def read(log: MetricLog) -> tuple[int, float]:
 
 
 def test_a_log_cut_anywhere_is_read_once_it_is_whole(path: Path) -> None:
-    content = HEADER + row(1.5) + row(20) + row(0.25)
+    content = HEADER_BYTES + row(1.5) + row(20) + row(0.25)
     for cut in range(len(content) + 1):
         log = MetricLog(path)
         path.write_bytes(content[:cut])
@@ -290,7 +288,7 @@ def test_a_log_cut_anywhere_is_read_once_it_is_whole(path: Path) -> None:
 @pytest.mark.parametrize("chunk", range(35, 90, 6))
 def test_chunks_end_anywhere(path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     monkeypatch.setattr(plot, "CHUNK", chunk)
-    path.write_bytes(HEADER + b"".join(map(row, range(100))))
+    path.write_bytes(HEADER_BYTES + b"".join(map(row, range(100))))
     log = MetricLog(path)
     assert read(log) == (100, 4950)
     assert log.rows.left_out == 0
@@ -302,7 +300,7 @@ def read_by_this_process() -> int:
 
 
 def test_only_what_is_new_is_read(path: Path) -> None:
-    path.write_bytes(HEADER + b"".join(map(row, range(50_000))))
+    path.write_bytes(HEADER_BYTES + b"".join(map(row, range(50_000))))
     log = MetricLog(path)
     read(log)
     for _ in range(3):
@@ -331,19 +329,19 @@ def rewrite(path: Path, content: bytes) -> None:
     "content",
     [
         b"",
-        HEADER,
-        HEADER + row(7),
-        HEADER + row(1) + row(2) + row(7),
-        HEADER + row(1) + row(2) + row(7) + row(8),
-        HEADER + b"".join(map(row, range(1, 50))),
-        HEADER + (row(1) + row(2) + row(3))[:-1],
+        HEADER_BYTES,
+        HEADER_BYTES + row(7),
+        HEADER_BYTES + row(1) + row(2) + row(7),
+        HEADER_BYTES + row(1) + row(2) + row(7) + row(8),
+        HEADER_BYTES + b"".join(map(row, range(1, 50))),
+        HEADER_BYTES + (row(1) + row(2) + row(3))[:-1],
     ],
     ids=["empty", "header", "shorter", "as long", "longer", "much longer", "cut in a line"],
 )
 def test_another_file_in_its_place_is_read_from_its_start(
     path: Path, change: Callable[[Path, bytes], None], content: bytes
 ) -> None:
-    path.write_bytes(HEADER + row(1) + row(2) + row(3))
+    path.write_bytes(HEADER_BYTES + row(1) + row(2) + row(3))
     log = MetricLog(path)
     assert read(log) == (3, 6)
     change(path, content)
@@ -356,36 +354,42 @@ def test_a_file_that_differs_in_its_beginning_alone_is_another(
     path: Path, change: Callable[[Path, bytes], None]
 ) -> None:
     tail = b"".join(map(row, range(100)))
-    path.write_bytes(HEADER + row(1) + tail)
+    path.write_bytes(HEADER_BYTES + row(1) + tail)
     log = MetricLog(path)
     assert read(log) == (101, 4951)
-    change(path, HEADER + row(9) + tail)
+    change(path, HEADER_BYTES + row(9) + tail)
     assert read(log) == (101, 4959)
 
 
 def test_a_longer_file_that_has_the_same_bytes_where_the_reading_ended_is_another(path: Path) -> None:
     tail = b"".join(map(row, range(100)))
-    path.write_bytes(HEADER + row(1) + tail)
+    path.write_bytes(HEADER_BYTES + row(1) + tail)
     log = MetricLog(path)
     assert read(log) == (101, 4951)
-    replace(path, HEADER + row(9) + tail + row(5))
+    replace(path, HEADER_BYTES + row(9) + tail + row(5))
     assert read(log) == (102, 4964)
 
 
 def test_a_log_that_is_removed_and_comes_back(path: Path) -> None:
     log = MetricLog(path)
     assert read(log) == (0, 0)
-    path.write_bytes(HEADER + row(1))
+    path.write_bytes(HEADER_BYTES + row(1))
     assert read(log) == (1, 1)
     path.unlink()
     assert read(log) == (0, 0)
-    path.write_bytes(HEADER + row(1) + row(2))
+    path.write_bytes(HEADER_BYTES + row(1) + row(2))
     assert read(log) == (2, 3)
 
 
 @pytest.mark.parametrize(
     "foreign",
-    [b"time,a,b,c\n" + row(1), b"\x89PNG\r\n\x1a\n" + bytes(100), row(1), HEADER[:-1] + b",more\n", b"$x^2$,<b>\n"],
+    [
+        b"time,a,b,c\n" + row(1),
+        b"\x89PNG\r\n\x1a\n" + bytes(100),
+        row(1),
+        HEADER_BYTES[:-1] + b",more\n",
+        b"$x^2$,<b>\n",
+    ],
 )
 def test_a_foreign_file_is_logged_once_and_not_read(
     path: Path, caplog: pytest.LogCaptureFixture, foreign: bytes
@@ -397,10 +401,9 @@ def test_a_foreign_file_is_logged_once_and_not_read(
     assert log.problem.startswith(f"{path} is not this pipeline's log: its header is '")
     (warning,) = caplog.messages
     assert "instead of id,y_true,y_pred,absolute_error" in warning
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         plot.redraw(log, path.parent, PlotSettings())
-    replace(path, HEADER + row(2))
+    replace(path, HEADER_BYTES + row(2))
     assert read(log) == (1, 2)
     assert log.problem == ""
 
@@ -418,9 +421,8 @@ def test_lines_that_are_not_four_numbers_are_left_out_and_counted(path: Path) ->
         b"1,2,3,nan",
     ]
     log = MetricLog(path)
-    path.write_bytes(HEADER + b"1,2,3,4,5\n" + row(1) + b"\n".join(bad) + b"\n" + row(2))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    path.write_bytes(HEADER_BYTES + b"1,2,3,4,5\n" + row(1) + b"\n".join(bad) + b"\n" + row(2))
+    with no_warnings():
         assert read(log) == (2, 3)
         assert log.rows.left_out == len(bad) + 1
         with path.open("ab") as file:
@@ -431,7 +433,7 @@ def test_lines_that_are_not_four_numbers_are_left_out_and_counted(path: Path) ->
 
 def test_numbers_are_read_to_the_last_digit(path: Path) -> None:
     values = [0.1 + 0.2, 5e-324, 123456789.12345679, 2 / 3, 1e22]
-    path.write_bytes(HEADER + b"".join(map(row, values)))
+    path.write_bytes(HEADER_BYTES + b"".join(map(row, values)))
     log = MetricLog(path)
     read(log)
     assert log.rows.last[:, 3].tolist() == values
@@ -439,14 +441,14 @@ def test_numbers_are_read_to_the_last_digit(path: Path) -> None:
 
 def test_a_line_without_end_does_not_stop_the_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plot, "CHUNK", 100)
-    path.write_bytes(HEADER + row(1) + b"x" * 1000 + b"\n" + row(2))
+    path.write_bytes(HEADER_BYTES + row(1) + b"x" * 1000 + b"\n" + row(2))
     assert read(MetricLog(path)) == (2, 3)
 
 
 def test_a_change_is_logged_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = MetricLog(path)
     path.write_bytes(
-        HEADER + b"".join(row(2 + i % 2) for i in range(300)) + b"".join(row(6 + i % 2) for i in range(60))
+        HEADER_BYTES + b"".join(row(2 + i % 2) for i in range(300)) + b"".join(row(6 + i % 2) for i in range(60))
     )
     for _ in range(5):
         read(log)
@@ -516,8 +518,7 @@ def assert_readable(axes: Any) -> None:
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 50, 10_000])
 def test_the_picture_says_what_it_shows(shape: str, n: int) -> None:
     errors = sample(shape, n)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         axes = drawn(errors)
         assert_readable(axes)
     low, high = axes.get_xlim()
@@ -650,8 +651,7 @@ def test_the_rolling_mean_is_that_of_twenty_points() -> None:
 @shapes
 @pytest.mark.parametrize("n", [50, 10_000])
 def test_the_chart_over_time_can_be_read(shape: str, n: int) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         axes = over_time(sample(shape, n))
         assert_readable(axes)
     dots = np.asarray(axes.collections[0].get_offsets())[:, 1]

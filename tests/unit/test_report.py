@@ -1,19 +1,18 @@
 """What plot's page says, and what of the log gets into it."""
 
 import plot
+from harness import HEADER, no_warnings
 from plot import MetricLog, PlotSettings
 
 import html
 import os
 import re
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-HEADER = "id,y_true,y_pred,absolute_error\n"
 START = 1699541234.567
 
 
@@ -195,8 +194,7 @@ def test_of_probabilities_the_page_shows_the_scores_of_the_field(path: Path) -> 
 
 def test_one_class_alone_has_no_area(path: Path) -> None:
     path.write_text(HEADER + f"{START},1.0,0.75,0.25\n")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         shown = numbers(redrawn(path))
     assert (shown["Area under the ROC curve"], shown["Log loss"]) == ("not defined", "0.2877")
 
@@ -212,8 +210,7 @@ def state(path: Path, log: MetricLog, written: float) -> str:
 
 
 def test_before_the_first_row_the_page_waits(path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         assert "Waiting for the first row" in words(redrawn(path))
         path.write_text(HEADER)
         assert "Waiting for the first row" in words(redrawn(path))
