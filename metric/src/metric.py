@@ -43,6 +43,7 @@ EXPIRED = 500  # halves expired at once
 TAIL = 2**20  # bytes at the end of the CSV that are looked through for rows
 BUCKETS = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]  # of the absolute error, any unit
 SCRAPERS = 20  # of the metrics page at the same time
+NO_FILE = (0, 0, 0)  # what `identify` says where there is none
 LOG, STATE = "metric_log.csv", "metric_state.sqlite3"  # in LOGS_DIR
 WAL = f"{STATE}-wal"  # SQLite writes to it first
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -419,7 +420,9 @@ class MetricLog:
                 raise BlockingIOError from None
             raise
         self.written, self.size, self.first = db.execute("SELECT written, size, first FROM csv").fetchone()
-        self.db, self.state = db, self.identify_state()
+        # A file that is not among those which this process has open was put there in this moment, by somebody else.
+        ours = {identify(file)[:2] for file in Path("/dev/fd").iterdir()} - {NO_FILE[:2]}
+        self.db, self.state = db, [each if each in ours else (-1, -1) for each in self.identify_state()]
 
     def identify_state(self) -> list[tuple[int, ...]]:
         """Which files hold what waits: it differs when one of them was taken away or replaced."""
@@ -468,11 +471,11 @@ class MetricLog:
 
 
 def identify(path: Path | int) -> tuple[int, int, int]:
-    """Which file this is and how long: zeros for none."""
+    """Which file this is and how long."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        return (0, 0, 0)
+        return NO_FILE
     return (status.st_dev, status.st_ino, status.st_size)
 
 

@@ -450,6 +450,38 @@ def test_a_state_that_is_replaced_while_it_is_written_again_is_written_once_more
     assert not [*logs.glob("metric_state.new*"), *logs.glob("metric_state.kept*")]
 
 
+@pytest.mark.parametrize("names", [("",), ("-wal",), ("", "-wal")], ids=["database", "wal", "both"])
+def test_a_state_that_is_replaced_while_metric_starts_is_written_again(
+    logs: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    """By an older copy, at the first moment after it was opened."""
+    log = Log(logs)
+    add(log, *pairs(1))
+    old = {name: Path(f"{log.state_path}{name}").read_bytes() for name in names}
+    add(log, ("y_true", 90.0, 1.0))
+    log.close()
+    real, times = sqlite3.connect, iter([1])
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+            if sql.startswith("SELECT written") and next(times, None):
+                for name, content in old.items():
+                    (logs / "older").write_bytes(content)
+                    (logs / "older").rename(f"{log.state_path}{name}")
+            return super().execute(sql, *arguments)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **options: real(path, factory=Connection, **options))
+    child = os.fork()
+    if child == 0:
+        add(Log(logs), ("y_true", 91.0, 1.0))
+        os._exit(0)  # as if killed
+    assert os.waitpid(child, 0)[1] == 0
+    monkeypatch.undo()
+    add(log := Log(logs), ("y_pred", 90.0, 2.0), ("y_pred", 91.0, 2.0), *pairs(1))
+    log.close()
+    assert sorted(row[0] for row in rows(logs)) == [0, 90, 91]
+
+
 def test_a_state_that_comes_back_after_a_failed_try_to_write_it_again_is_not_taken_for_the_open_one(
     logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
