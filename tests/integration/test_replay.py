@@ -7,6 +7,7 @@ from local import Broker
 from local.__main__ import define
 from pipeline.broker import ARGUMENTS
 
+import json
 import re
 import signal
 import subprocess
@@ -105,15 +106,21 @@ def test_nothing_is_lost_when_replay_and_broker_are_killed(broker: Broker) -> No
         for body in bodies:
             channel.basic_publish("samples", "y_true", body)
     arguments = ["--broker", broker.url, "--to", second(broker)]
-    for end, enough in (signal.SIGKILL, n / 2), (signal.SIGINT, 1):
+    # It cannot end before it is killed, since the queue has no room for all.
+    broker.ctl("set_policy", "--vhost", "second", "limit", "^y_true$", json.dumps({"max-length": 3 * n // 4}))
+    client = Client(second(broker))
+    for end in signal.SIGKILL, signal.SIGINT:
+        client.delete("y_true")
         replay = start("replay", *arguments)
         assert replay.stderr
         offset = 0
-        while offset < enough:
+        while offset < n / 2:
             offset = int(re.findall(r"--offset (\d+)|$", replay.stderr.readline())[0] or 0)
         replay.send_signal(end)
         replay.communicate()
-    assert replay.returncode == 1
+        assert replay.returncode == {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 1}[end]
+    client.connection.close()
+    broker.ctl("clear_policy", "--vhost", "second", "limit")
     replay = start("replay", *arguments, "--offset", str(offset))
     assert replay.stderr
     replay.stderr.read(200)
