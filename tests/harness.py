@@ -194,9 +194,9 @@ def whole_lines(csv: Path) -> str:
 def rows(logs: Path) -> list[tuple[float, float, float, float]]:
     """The rows of the CSV that are whole."""
     path = logs / "metric_log.csv"
-    if not path.exists():
+    if not path.exists() or not (text := whole_lines(path)):
         return []
-    header, *lines = csv.reader(whole_lines(path).splitlines())
+    header, *lines = csv.reader(text.splitlines())
     assert header == ["id", "y_true", "y_pred", "absolute_error"]
     return [(float(a), float(b), float(c), float(d)) for a, b, c, d in lines]
 

@@ -24,6 +24,7 @@ def peak(pid: int) -> float:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("queue", ["features", "y_true", "y_pred"])
 def test_features_holds_back_while_too_much_waits(client: Client, run: Run, queue: str) -> None:
     """With one line, whatever is slow: the model (features), metric (y_true and y_pred)."""

@@ -115,6 +115,7 @@ def test_of_many_metrics_one_writes_and_the_next_takes_over(client: Client, run:
         metrics = others
 
 
+@pytest.mark.long
 def test_stop_while_the_lookup_of_a_name_hangs(run: Run) -> None:
     settings = {"script": DRIVER, "SLOW_LOOKUP": 1, "AMQP_URL": "amqp://somewhere.invalid"}
     services = [run(name, SERVICE=name, PYTHONPATH=f"{SERVICES}/{name}/src", **settings) for name in SERVICE_NAMES]

@@ -129,6 +129,7 @@ def few_files() -> Iterator[Callable[[int], None]]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.long
 def test_slow_clients_do_not_use_up_the_files_of_metric(
     fragile: Broker, run: Run, tmp_path: Path, few_files: Callable[[int], None]
 ) -> None:
