@@ -9,12 +9,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source local/machine.sh
 
-options=$(setting OPTIONS)
+options=$(options)
 if [ -n "$options" ]; then
     files=docker-compose.yaml
     for option in ${options//,/ }; do
         case $option in
-            accounts | challenger | cluster | history | metrics) files+=:docker-compose.$option.yaml ;;
+            accounts | challenger | cluster | history | metrics)
+                [[ $files == *$option* ]] || files+=:docker-compose.$option.yaml ;;
             *) fail "OPTIONS=$options: takes accounts, challenger, cluster, history and metrics, separated by commas" ;;
         esac
     done

@@ -58,7 +58,8 @@ done
 if [ -e logs/metric_log.csv ]; then
     line logs/ "has $(($(wc -l <logs/metric_log.csv) - 1)) rows; the owner is $(stat -c %U logs)"
 fi
-for name in OPTIONS COMPOSE_FILE DATASET MODEL_PATH; do
+[ -z "$(options)" ] || line OPTIONS "$(options)"
+for name in COMPOSE_FILE DATASET MODEL_PATH; do
     [ -z "$(setting "$name")" ] || line "$name" "$(setting "$name")"
 done
 

@@ -15,6 +15,13 @@ setting() {
     echo "${value:-${2:-}}"
 }
 
+# The value of OPTIONS. Lines of .env add up, so that another option can be appended.
+options() {
+    local lines=
+    [ ! -f .env ] || lines=$(sed -n "s/^OPTIONS=//p" .env | tr -d "\"'\r" | paste -sd,)
+    echo "${OPTIONS:-$lines}"
+}
+
 # Whether a container engine answers and has Compose, of either generation.
 has_compose() {
     docker version >/dev/null 2>&1 &&
@@ -29,7 +36,7 @@ listens() {
 ports() {
     echo "AMQP_PORT $(setting AMQP_PORT 5672)"
     echo "MANAGEMENT_PORT $(setting MANAGEMENT_PORT 15672)"
-    case $(setting OPTIONS),$(setting COMPOSE_FILE) in
+    case $(options),$(setting COMPOSE_FILE) in
         *metrics*) echo "PROMETHEUS_PORT $(setting PROMETHEUS_PORT 9090)" ;;
     esac
 }

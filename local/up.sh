@@ -67,7 +67,7 @@ rhythm=$(setting INTERVAL 10 | awk '
     { printf "then one every %g s\n", $1 }')
 login="guest / guest"
 [ -z "$(setting RABBITMQ_PASSWORD)" ] || login="user $(setting RABBITMQ_USER guest), password RABBITMQ_PASSWORD"
-[[ $(setting OPTIONS) != *accounts* ]] || login="user admin, password RABBITMQ_PASSWORD"
+[[ $(options) != *accounts* ]] || login="user admin, password RABBITMQ_PASSWORD"
 echo
 if [ "$second" -lt 60 ]; then
     echo "The pipeline runs."
@@ -82,7 +82,7 @@ cat <<END
   service logs     make logs
   stop             make down
 END
-if [[ $(setting OPTIONS) == *challenger* ]]; then
+if [[ $(options) == *challenger* ]]; then
     echo "  challenger       logs/challenger, with the same files"
 fi
 if [[ $($compose config --services) == *prometheus* ]]; then
@@ -92,6 +92,6 @@ if [ "${PYTHON_IMAGE:-}" = pipeline-local/python:3.13 ]; then
     echo "  docker-compose   takes the same images with these lines in .env:"
     printf '                   %s\n' PYTHON_IMAGE="$PYTHON_IMAGE" RABBITMQ_IMAGE="$RABBITMQ_IMAGE"
 fi
-if [ -n "$(setting OPTIONS)" ]; then
-    echo "  OPTIONS          $(setting OPTIONS): use local/compose.sh instead of docker-compose"
+if [ -n "$(options)" ]; then
+    echo "  OPTIONS          $(options): use local/compose.sh instead of docker-compose"
 fi

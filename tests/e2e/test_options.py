@@ -60,8 +60,9 @@ def test_an_override_is_kept_and_counts_last(compose: Compose, tmp_path: Path) -
 
 
 def test_options_are_read_from_the_env_file(compose: Compose, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_bytes(b'OPTIONS=accounts\r\nOPTIONS="metrics"\r\n')
-    assert "prometheus" in compose("config", "--services").stdout
+    """Two lines add up: the pages append one for each option."""
+    (tmp_path / ".env").write_bytes(b'OPTIONS=history\r\nOPTIONS="metrics"\r\nOPTIONS=metrics\r\n')
+    assert {"prometheus", "history-definitions"} <= set(compose("config", "--services").stdout.split())
 
 
 @pytest.mark.parametrize(
