@@ -30,7 +30,7 @@ local: .venv/ready ## run the pipeline without containers, until Ctrl-C
 replay: .venv/ready ## publish a part of the history again: ARGS="--since 2026-11-01 --to amqp://..."
 	@.venv/bin/python -m tools.replay $(ARGS)
 
-letters: .venv/ready ## count the dead letters; ARGS="put-back REASON" returns them, ARGS="discard REASON" removes them
+letters: .venv/ready ## count the dead letters; ARGS="--put-back REASON" returns them, ARGS="--discard REASON" removes them
 	@.venv/bin/python -m tools.letters $(ARGS)
 
 train: .venv/ready ## fit the model again
