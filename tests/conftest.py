@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+# A shell that starts the tests with & makes them ignore it, and all programs that they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class SideBySide(LoadScopeScheduling):
     """Two processes run the tests that need containers, the others run the rest, file by file."""
