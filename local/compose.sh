@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source local/machine.sh
 
-options=$(options)
+options=$(options) # the function of machine.sh
 if [ -n "$options" ]; then
     files=docker-compose.yaml
     for option in ${options//,/ }; do

@@ -19,7 +19,7 @@ class Probabilities:
 
     def __init__(self) -> None:
         self.valid = True  # all labels so far are 0 or 1, and all predictions from 0 to 1
-        self.n, self.log_likelihood = 0, 0.0
+        self.log_likelihood = 0.0
         self.bins = np.zeros((3, len(EDGES) - 1))  # in each the labels 0, the labels 1 and the sum of the predictions
 
     def add(self, y_true: NDArray[np.float64], y_pred: NDArray[np.float64]) -> None:
@@ -31,11 +31,10 @@ class Probabilities:
         self.bins += [np.bincount(bins, weights, len(EDGES) - 1) for weights in (1 - y_true, y_true, y_pred)]
         of_truth = np.abs(1 - y_true - y_pred)
         self.log_likelihood += float(np.log(np.maximum(of_truth, np.finfo(float).eps)).sum())
-        self.n += len(y_true)
 
     def log_loss(self) -> float:
-        """As scikit-learn has it: a probability of 0 for what happened counts as the smallest number above 0."""
-        return -self.log_likelihood / self.n
+        """As scikit-learn has it: a probability of 0 for what happened counts as 2.2e-16."""
+        return float(-self.log_likelihood / self.bins[:2].sum())
 
     def area(self) -> float:
         """Under the ROC curve: the share of pairs of a 1 and a 0 in which the 1 has the higher prediction."""
@@ -49,7 +48,7 @@ class Probabilities:
         Shape (4, number of tenths that have rows).
         """
         rows = self.bins[0] + self.bins[1]
-        tenth = (TENTHS * (np.cumsum(rows) - rows / 2) / self.n).astype(int)
+        tenth = (TENTHS * (np.cumsum(rows) - rows / 2) / rows.sum()).astype(int)
         sums = np.stack([np.bincount(tenth, values, TENTHS) for values in (rows, *self.bins[1:])])
         n, ones, predictions = sums[:, sums[0] > 0]
         share, z2 = ones / n, 1.96**2 / n

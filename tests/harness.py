@@ -58,7 +58,7 @@ def no_warnings() -> Iterator[None]:
     """Every warning is an error, but that of a socket which a test before has left to the garbage collector."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.simplefilter("ignore", ResourceWarning)
+        warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)
         yield
 
 

@@ -421,8 +421,8 @@ class MetricLog:
             raise
         self.written, self.size, self.first = db.execute("SELECT written, size, first FROM csv").fetchone()
         # A file that is not among those which this process has open was put there in this moment, by somebody else.
-        ours = {identify(file)[:2] for file in Path("/dev/fd").iterdir()} - {NO_FILE[:2]}
-        self.db, self.state = db, [each if each in ours else (-1, -1) for each in self.identify_state()]
+        state, ours = self.identify_state(), {identify(file)[:2] for file in Path("/dev/fd").iterdir()} - {NO_FILE[:2]}
+        self.db, self.state = db, state if ours.issuperset(state) else []
 
     def identify_state(self) -> list[tuple[int, ...]]:
         """Which files hold what waits: it differs when one of them was taken away or replaced."""
@@ -454,8 +454,8 @@ class MetricLog:
             new.rename(self.state_path)
             sync_folder(self.folder)
             self.open_state()
-            _, inode, size = identify(self.wal_path)
-            if self.state[1] != ours or size or not inode:  # somebody has replaced one of the two in this moment
+            *_, size = identify(self.wal_path)
+            if self.state[1:2] != [ours] or size:  # somebody has replaced one of the two in this moment
                 self.db.close()
                 self.db, self.state = kept, []
         kept.close()
