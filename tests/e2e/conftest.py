@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from e2e.stack import ORDINARY_USER, Stack, run, succeeds
+from e2e.stack import ORDINARY_USER, Stack, locked, run, succeeds
 from harness import ROOT, eventually, unavailable
 
 import fcntl
@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -78,21 +79,23 @@ def new_stack(base_images: dict[str, str], generations: dict[str, list[str]], pr
     def new(generation: str, owner: int = 0, **environment: str) -> Stack:
         if generation not in generations:
             unavailable(f"no Compose of generation {generation}")
+        if generation == "1":
+            until_the_end.enter_context(locked("compose1", fcntl.LOCK_SH))
         # Its name becomes that of the project, and so of images, which may not end in what mkdtemp may end in.
         folder = Path(tempfile.gettempdir(), f"stack{generation}-{secrets.token_hex(4)}")
         folder.mkdir(mode=0o755)
         made.append(Stack(generations[generation], folder, base_images | environment, owner))
         projects.append(folder.name)
         if len(projects) == 1:  # packages are installed by one process; the others then find them in Docker's cache
-            with Path(tempfile.gettempdir(), "pipeline-build.lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with locked("build"):
                 made[-1].compose("build")
         return made[-1]
 
-    yield new
-    for stack in made:
-        stack.compose("down", "--volumes")
-        shutil.rmtree(stack.folder)
+    with ExitStack() as until_the_end:
+        yield new
+        for stack in made:
+            stack.compose("down", "--volumes")
+            shutil.rmtree(stack.folder)
 
 
 @pytest.fixture(scope="module", params=["1", "2"], ids=["compose1", "compose2"])

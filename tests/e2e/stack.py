@@ -5,13 +5,16 @@ from __future__ import annotations
 from harness import ROOT, eventually, rows
 from local import free_port
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,14 @@ def succeeds(*command: str | Path) -> bool:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
+
+
+@contextmanager
+def locked(name: str, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Keep other processes of the tests waiting; with LOCK_SH, those that do not share it."""
+    with Path(tempfile.gettempdir(), f"pipeline-{name}.lock").open("w") as file:
+        fcntl.flock(file, kind)
+        yield
 
 
 def get(url: str, user: str = "", password: str = "") -> bytes:

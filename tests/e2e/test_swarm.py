@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from e2e.stack import SERVICES, Stack, run, succeeds
+from e2e.stack import SERVICES, Stack, locked, run, succeeds
 from harness import eventually, unavailable
 
 import json
@@ -35,6 +35,7 @@ def swarm(new_stack: Any, generations: dict[str, list[str]], tmp_path_factory: p
     stack.compose("build")
     with ExitStack() as undo:
         if run("docker", "info", "--format", "{{.Swarm.LocalNodeState}}").strip() != "active":
+            undo.enter_context(locked("compose1"))  # leaving a Swarm cuts off the containers of Compose 1
             if attached():
                 unavailable("leaving a Swarm would cut off the containers of Compose 1 that run here")
             if not succeeds("docker", "swarm", "init", "--advertise-addr", "127.0.0.1"):

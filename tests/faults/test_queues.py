@@ -156,9 +156,10 @@ def test_large_messages_are_rejected_one_after_the_other(client: Client, run: Ru
 def test_many_bad_messages_cost_few_lines(client: Client, run: Run) -> None:
     metric = run("metric")
     metric.wait_for_log("connected")
+    begun = time.monotonic()
     for _ in range(3000):
         client.publish("y_true", b"bad")
     eventually(lambda: client.count("dead_letters") == 3000)
     assert metric.terminate() == 0
     lines = [line for line in metric.log.splitlines() if "rejected a message of y_true" in line]
-    assert 1 <= len(lines) < 60
+    assert 1 <= len(lines) <= 2 * (time.monotonic() - begun) + 2
