@@ -49,7 +49,7 @@ def read_log(folder: str) -> pd.DataFrame:
 def rows_behind(log: pd.DataFrame, settings: DataSettings) -> NDArray[np.int64]:
     """The streamed row of the dataset for each row of the log, -1 where its label is another. Raises UnusableError."""
     labels = load(settings).y[::HELD_OUT].to_numpy()
-    rows = np.array([row_of(id, len(labels)) for id in log["id"].tolist()])
+    rows = np.array([row_of(sample_id, len(labels)) for sample_id in log["id"].tolist()])
     return np.where(labels[rows] == log["y_true"], rows, -1)
 
 

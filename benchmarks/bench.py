@@ -169,7 +169,7 @@ class Bench:
         rate = (count - times.count(times[0])) / (times[-1] - times[0])
         end = {name: services[name].cpu() if name in services else cpu_seconds(self.broker) for name in cpu}
         cpu = {name: (end[name] - cpu[name]) / count for name in cpu}
-        return Run(rate, [now - id for now, id in seen], peaks, cpu, connected)
+        return Run(rate, [now - sample_id for now, sample_id in seen], peaks, cpu, connected)
 
     def waiting(self, queue: str) -> int:
         return int(self.channel.queue_declare(queue, passive=True).method.message_count)
@@ -242,7 +242,7 @@ def write_state(folder: Path, queues: tuple[str, ...], first: float, count: int)
     message = b'{"id": 1699541234.567123, "body": 152.13348416289594}'
     for start in range(0, count, 10_000):
         ids = [first + i for i in range(start, start + 10_000)]
-        log.add([metric.Half(queue, id, 150.0, message) for id in ids for queue in queues])
+        log.add([metric.Half(queue, sample_id, 150.0, message) for sample_id in ids for queue in queues])
     log.close()
 
 
@@ -339,8 +339,8 @@ def slow(folder: Path, report: Report, count: int) -> None:
         models = [bench.start(ROOT / "model/src/model.py", **environment)]
         models[0].wait_for("connected")
         start = time.perf_counter()
-        for id in range(count):
-            bench.channel.basic_publish("", "features", b'{"id": %d, "body": [0.5]}' % id)
+        for sample_id in range(count):
+            bench.channel.basic_publish("", "features", b'{"id": %d, "body": [0.5]}' % sample_id)
         wait(lambda: bench.waiting("y_pred") > 0)
         first = time.perf_counter() - start
         time.sleep(3 - first)

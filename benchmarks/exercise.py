@@ -26,8 +26,8 @@ def connect() -> Any:
     return channel
 
 
-def publish(channel: Any, queue: str, id: float, body: Any) -> None:
-    channel.basic_publish("", queue, json.dumps({"id": id, "body": body}))
+def publish(channel: Any, queue: str, sample_id: float, body: Any) -> None:
+    channel.basic_publish("", queue, json.dumps({"id": sample_id, "body": body}))
 
 
 def features() -> None:
@@ -35,9 +35,9 @@ def features() -> None:
     channel = connect()
     for _ in range(int(os.environ["COUNT"])):
         row = random.randrange(len(y))
-        id = time.time()
-        publish(channel, "y_true", id, y[row])
-        publish(channel, "features", id, X[row].tolist())
+        sample_id = time.time()
+        publish(channel, "y_true", sample_id, y[row])
+        publish(channel, "features", sample_id, X[row].tolist())
     channel.connection.close()
 
 

@@ -27,9 +27,9 @@ def connect() -> Any:
     return channel
 
 
-def publish(channel: Any, queue: str, id: float, body: Any) -> None:
+def publish(channel: Any, queue: str, sample_id: float, body: Any) -> None:
     """Return when the broker has confirmed it."""
-    text = json.dumps({"id": id, "body": body})
+    text = json.dumps({"id": sample_id, "body": body})
     channel.basic_publish("", queue, text, pika.BasicProperties(delivery_mode=2), mandatory=True)
 
 
@@ -38,9 +38,9 @@ def features() -> None:
     channel = connect()
     for _ in range(int(os.environ["COUNT"])):
         row = random.randrange(len(y))
-        id = time.time()
-        publish(channel, "y_true", id, y[row])
-        publish(channel, "features", id, X[row].tolist())
+        sample_id = time.time()
+        publish(channel, "y_true", sample_id, y[row])
+        publish(channel, "features", sample_id, X[row].tolist())
     channel.connection.close()
 
 

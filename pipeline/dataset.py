@@ -91,12 +91,12 @@ def held_out(n: int) -> NDArray[np.bool_]:
     return np.arange(n) % HELD_OUT == 0
 
 
-def row_of(id: float, n: int) -> int:
+def row_of(sample_id: float, n: int) -> int:
     """Which of n streamed rows belongs to an id, so that a row of the log leads back to the table.
 
     Streamed row i is data row HELD_OUT * i + 1 of the file. A hash, so that ids at any interval draw all rows alike.
     """
-    return int.from_bytes(hashlib.blake2b(repr(float(id)).encode(), digest_size=8).digest(), "big") % n
+    return int.from_bytes(hashlib.blake2b(repr(float(sample_id)).encode(), digest_size=8).digest(), "big") % n
 
 
 def load(settings: DataSettings) -> Dataset:

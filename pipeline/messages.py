@@ -57,9 +57,9 @@ STRING = re.compile(rb'"(\\.|[^"\\])*"')
 NOT_JSON = re.compile(rb"-?\b(NaN|nan|Infinity|inf|None|True|False|undefined)\b|'|\xe2\x80[\x98\x99\x9c\x9d]")
 
 
-def encode(id: Raw, body: float | Raw) -> bytes:
+def encode(sample_id: Raw, body: float | Raw) -> bytes:
     """The bytes of a message, with the id unchanged. `body`: a number, or ready JSON."""
-    return msgspec.json.encode({"id": id, "body": body})
+    return msgspec.json.encode({"id": sample_id, "body": body})
 
 
 def parse(text: bytes, kind: type[M]) -> M | str:

@@ -30,9 +30,9 @@ DRIVER = ROOT / "tests/faults/driver.py"  # runs a service that is killed at a s
 DEADLINE = 60.0  # seconds; far more than anything here takes, also on a machine that is busy with something else
 
 
-def line(id: float) -> str:
+def line(sample_id: float) -> str:
     """The row of the CSV that `publish` makes."""
-    return f"{id!r},{id + 0.5!r},{id - 0.25!r},0.75\n"
+    return f"{sample_id!r},{sample_id + 0.5!r},{sample_id - 0.25!r},0.75\n"
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -114,9 +114,9 @@ class Client:
 
 def publish(client: Client, *ids: float) -> None:
     """Publish both values of each pair."""
-    for id in ids:
-        client.publish("y_true", {"id": id, "body": id + 0.5})
-        client.publish("y_pred", {"id": id, "body": id - 0.25})
+    for sample_id in ids:
+        client.publish("y_true", {"id": sample_id, "body": sample_id + 0.5})
+        client.publish("y_pred", {"id": sample_id, "body": sample_id - 0.25})
 
 
 class Service:

@@ -114,9 +114,9 @@ class Samples:
         for _ in range(n):
             self.last_id = next_id(self.last_id, time.time())
             row = self.random.randrange(len(self.labels)) if self.random else row_of(self.last_id, len(self.labels))
-            id = Raw(msgspec.json.encode(self.last_id))
-            self.unconfirmed.append(Outgoing(FEATURES, encode(id, self.vectors[row])))
-            self.unconfirmed.append(Outgoing(Y_TRUE, encode(id, self.labels[row])))
+            sample_id = Raw(msgspec.json.encode(self.last_id))
+            self.unconfirmed.append(Outgoing(FEATURES, encode(sample_id, self.vectors[row])))
+            self.unconfirmed.append(Outgoing(Y_TRUE, encode(sample_id, self.labels[row])))
         self.drawn += n
         return self.unconfirmed
 

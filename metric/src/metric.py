@@ -192,9 +192,9 @@ class Half(NamedTuple):
     seq: int = 0  # in the database
 
 
-def line(id: float, y_true: float, y_pred: float) -> bytes:
+def line(sample_id: float, y_true: float, y_pred: float) -> bytes:
     """A row of the CSV, its numbers printed so that they read back to the same float."""
-    return f"{id!r},{y_true!r},{y_pred!r},{abs(y_true - y_pred)!r}\n".encode()
+    return f"{sample_id!r},{y_true!r},{y_pred!r},{abs(y_true - y_pred)!r}\n".encode()
 
 
 class MetricLog:
@@ -259,7 +259,7 @@ class MetricLog:
                     if half.queue == Y_TRUE:  # a model may answer differently in another batch: there the first counts
                         contradictions.append((half, f"y_true of id {half.id!r} is {pair[Y_TRUE]!r} already"))
             now = self.clock()
-            self.db.executemany("DELETE FROM halves WHERE id = ?", [(id,) for id, _, _ in joined])
+            self.db.executemany("DELETE FROM halves WHERE id = ?", [(sample_id,) for sample_id, _, _ in joined])
             self.db.executemany("INSERT INTO rows (id, y_true, y_pred) VALUES (?, ?, ?)", joined)
             self.db.executemany(
                 "INSERT INTO halves (id, queue, value, since, message) VALUES (?, ?, ?, ?, ?)",
@@ -276,9 +276,9 @@ class MetricLog:
         """What the database has of these ids: the value from each queue."""
         marks = ",".join("?" * len(ids))
         rows = self.db.execute(f"SELECT id, y_true, y_pred FROM rows WHERE id IN ({marks})", ids)
-        known = {id: {Y_TRUE: y_true, Y_PRED: y_pred} for id, y_true, y_pred in rows}
+        known = {sample_id: {Y_TRUE: y_true, Y_PRED: y_pred} for sample_id, y_true, y_pred in rows}
         halves = self.db.execute(f"SELECT id, queue, value FROM halves WHERE id IN ({marks})", ids)
-        return known | {id: {queue: value} for id, queue, value in halves}
+        return known | {sample_id: {queue: value} for sample_id, queue, value in halves}
 
     def clock(self) -> float:
         """Seconds that a metric has been running on this folder: a wall clock can jump, and is no stopwatch."""

@@ -224,7 +224,10 @@ def read_models(path: Path) -> Models:
             text = file.read(2**16).decode(errors="replace")
     except OSError:
         return []
-    return [(float(id_), digest) for id_, digest in re.findall(r"^(-?\d+(?:\.\d+)?),([0-9a-f]{64})$", text, re.M)]
+    return [
+        (float(sample_id), digest)
+        for sample_id, digest in re.findall(r"^(-?\d+(?:\.\d+)?),([0-9a-f]{64})$", text, re.M)
+    ]
 
 
 # The maths
@@ -327,8 +330,8 @@ class Evaluation:
         return Change(k * self.per_point, self.ids[k - 1], float(points[:k].mean()), float(points[k:].mean()))
 
     def sentence(self, change: Change) -> str:
-        row, id_, before, since = change
-        when, ratio = clock(id_, " (%Y-%m-%d %H:%M UTC)"), f" ({since / before - 1:+.0%})" if before else ""
+        row, sample_id, before, since = change
+        when, ratio = clock(sample_id, " (%Y-%m-%d %H:%M UTC)"), f" ({since / before - 1:+.0%})" if before else ""
         was, now = (number(value, abs(since - before)) for value in (before, since))
         means = f"the mean was {was} before and is {now}{ratio} over the {plural(self.n - row)} since"
         return f"The error changed after about {plural(row)}{when}: {means}."
@@ -371,9 +374,9 @@ def plural(n: int) -> str:
     return f"{n:,} row" + "s" * (n != 1)
 
 
-def clock(id_: float, form: str) -> str:
+def clock(sample_id: float, form: str) -> str:
     """The time that an id is; nothing for an id that is no time of our age."""
-    return time.strftime(form, time.gmtime(id_)) if 1e9 <= id_ < 1e10 else ""
+    return time.strftime(form, time.gmtime(sample_id)) if 1e9 <= sample_id < 1e10 else ""
 
 
 def new_chart(title: str) -> Any:
@@ -456,7 +459,7 @@ def draw_over_time(rows: Evaluation, models: Models) -> Figure:
     if change := rows.change():
         axes.axvline(change.row, color=BAD, linestyle="--", label="error changed")
         axes.hlines([change.before, change.since], [0, change.row], [change.row, rows.n], color=BAD, linewidth=1)
-    replaced = [place * rows.per_point for id_, _ in models if (place := int(np.searchsorted(ids, id_)))]
+    replaced = [place * rows.per_point for sample_id, _ in models if (place := int(np.searchsorted(ids, sample_id)))]
     for row in replaced[-LAST:]:
         axes.axvline(row, color=INK, linestyle=":", label="model replaced" if row == replaced[-1] else None)
     span = ids[-1] - ids[0]
@@ -562,11 +565,12 @@ def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> d
         "bias": with_margin(RESIDUAL),
         "direction": "high" if bias > 0 else "low",
         "chance": "" if abs(bias) > rows.margin(RESIDUAL) else ", which can be chance",
-        "delay": duration(float(np.median([when - id_ for when, id_ in metric_log.writes]))),
+        "delay": duration(float(np.median([when - sample_id for when, sample_id in metric_log.writes]))),
         "change": rows.sentence(change) if (change := rows.change()) else "",
         "last": "".join(
-            f"<tr><th scope=row>{id_!r}<td>{clock(id_, '%d %b %H:%M:%S')}<td>" + "<td>".join(map(shown, values))
-            for id_, *values in rows.last[::-1].tolist()
+            f"<tr><th scope=row>{sample_id!r}<td>{clock(sample_id, '%d %b %H:%M:%S')}<td>"
+            + "<td>".join(map(shown, values))
+            for sample_id, *values in rows.last[::-1].tolist()
         ),
     }
 

@@ -56,7 +56,7 @@ def test_both_models_get_every_sample_whatever_is_killed(stack: Stack) -> None:
     eventually(lambda: len(challengers(stack)) == len(stack.rows()), "the challenger's last row")
     first, second = stack.rows(), challengers(stack)
     assert {row[:2] for row in first} == {row[:2] for row in second}  # ids and labels
-    assert len({id for id, *_ in first}) == len(first)
+    assert len({sample_id for sample_id, *_ in first}) == len(first)
     assert {y_pred for _, _, y_pred, _ in second} == {150.0}
     client.connection.close()
     stack.compose("start", "features")
@@ -96,7 +96,7 @@ def test_the_past_comes_again_and_makes_no_second_row(stack: Stack) -> None:
     eventually(lambda: sum(map(client.count, ("features", "y_true", "y_pred"))) == 0, "the end of the work")
     stack.compose("start", "features")
     eventually(lambda: len(challengers(stack)) > n, "another row")
-    ids = [id for id, *_ in challengers(stack)]
+    ids = [sample_id for sample_id, *_ in challengers(stack)]
     assert len(set(ids)) == len(ids)
     client.connection.close()
 

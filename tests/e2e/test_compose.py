@@ -59,11 +59,11 @@ def test_the_management_page_answers_to_its_user_only(stack: Stack) -> None:
 
 
 def test_a_foreign_client_gets_its_row(stack: Stack) -> None:
-    id = 1699541234.567
+    sample_id = 1699541234.567
     url = f"amqp://guest:guest@127.0.0.1:{stack.amqp_port}"
     for queue, body in ("features", str([0.01] * 10)), ("y_true", "151.0"):
-        run("amqp-publish", "--url", url, "--routing-key", queue, "--body", f'{{"id": {id}, "body": {body}}}')
-    row = eventually(lambda: next((row for row in stack.rows() if row[0] == id), None), "its row")
+        run("amqp-publish", "--url", url, "--routing-key", queue, "--body", f'{{"id": {sample_id}, "body": {body}}}')
+    row = eventually(lambda: next((row for row in stack.rows() if row[0] == sample_id), None), "its row")
     assert row[1] == 151.0
 
 

@@ -66,11 +66,11 @@ def test_it_sees_the_queues_and_the_rows(stack: Stack, client: Client) -> None:
 
     eventually(lambda: up() == ["metric", "queues", "rabbitmq"], "three targets up", 60)
     client.declare("features", **{"x-queue-type": "quorum"})
-    for id in range(PAIRS):
-        client.publish("y_true", {"id": id, "body": id})
-        client.publish("y_pred", {"id": id, "body": 0.5})
-    for id in range(7):
-        client.publish("features", {"id": id, "body": [0.5] * 10})  # which nobody takes
+    for sample_id in range(PAIRS):
+        client.publish("y_true", {"id": sample_id, "body": sample_id})
+        client.publish("y_pred", {"id": sample_id, "body": 0.5})
+    for sample_id in range(7):
+        client.publish("features", {"id": sample_id, "body": [0.5] * 10})  # which nobody takes
     client.publish("y_true", {"id": PAIRS, "body": 1})  # of which there is no other half
 
     eventually(lambda: len(stack.rows()) == PAIRS, "the rows")

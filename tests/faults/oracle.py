@@ -138,20 +138,20 @@ class Publisher(threading.Thread):
 
     def sample(self, number: int) -> Iterator[tuple[float, Message]]:
         """The messages of a sample, each with its delay in samples: halves late, repeated, contradicted, or never."""
-        chance, id = self.random.random, FIRST_ID + number / 4
+        chance, sample_id = self.random.random, FIRST_ID + number / 4
         x = [float(self.random.randrange(100)) for _ in range(3)]
         y_true, y_pred = self.random.randrange(400) / 4, sum(x)
-        halves = [Message("y_true", json.dumps({"id": id, "body": y_true}).encode())]
+        halves = [Message("y_true", json.dumps({"id": sample_id, "body": y_true}).encode())]
         if chance() < 0.5:
-            halves.append(Message("features", json.dumps({"id": id, "body": x}).encode()))
+            halves.append(Message("features", json.dumps({"id": sample_id, "body": x}).encode()))
         else:
-            halves.append(Message("y_pred", json.dumps({"unit": "mg/dl", "body": y_pred, "id": id}).encode()))
+            halves.append(Message("y_pred", json.dumps({"unit": "mg/dl", "body": y_pred, "id": sample_id}).encode()))
         if chance() < 0.02 and halves[1].queue != "features":
             alone = self.random.choice(halves)
             halves = [alone]
             self.letters[alone.body] = alone.queue
         else:
-            self.samples.append(Sample(id, y_true, y_pred, (halves[0].body, halves[1].body)))
+            self.samples.append(Sample(sample_id, y_true, y_pred, (halves[0].body, halves[1].body)))
         for half in halves:
             delay = self.delay()
             yield delay, half
@@ -159,10 +159,12 @@ class Publisher(threading.Thread):
                 yield self.delay(), half
             if half.queue == "y_true" and chance() < 0.02 and self.contradict:  # of y_pred the first counts
                 second = Message(
-                    half.queue, json.dumps({"id": id, "body": -1 - number, "from": half.queue}).encode(), half.body
+                    half.queue,
+                    json.dumps({"id": sample_id, "body": -1 - number, "from": half.queue}).encode(),
+                    half.body,
                 )
                 self.letters[second.body] = second.queue
-                swapped = Sample(id, -1.0 - number, y_pred, (second.body, halves[-1].body))
+                swapped = Sample(sample_id, -1.0 - number, y_pred, (second.body, halves[-1].body))
                 self.contradictions[second.body] = (half.body, swapped)
                 yield delay + self.delay(), second
         if chance() < 0.05:
@@ -313,12 +315,12 @@ class Oracle:
 
 
 def is_of_features(line: str) -> bool:
-    id, y_true, y_pred, error = (float(number) for number in line.split(","))
-    return id > 1.5 * FIRST_ID and y_true - y_pred == error == FEATURES_ERROR
+    sample_id, y_true, y_pred, error = (float(number) for number in line.split(","))
+    return sample_id > 1.5 * FIRST_ID and y_true - y_pred == error == FEATURES_ERROR
 
 
-def is_unfinished(id: float, unfinished: set[float]) -> bool:
-    return id > 1.5 * FIRST_ID or id in unfinished
+def is_unfinished(sample_id: float, unfinished: set[float]) -> bool:
+    return sample_id > 1.5 * FIRST_ID or sample_id in unfinished
 
 
 def table(rows: Tally, letters: Tally) -> str:

@@ -60,10 +60,10 @@ def test_a_bad_message_becomes_a_dead_letter_as_it_came(client: Client, run: Run
         run(name, MODEL_PATH=pickled(SumOfThree(), tmp_path), PYTHONPATH=ROOT / "tests").wait_for_log("connected")
     bad = {kind: body % 7 if kind not in LARGE else body for kind, body in (bad_messages(queue) | LARGE).items()}
     expected = []
-    for id, body in enumerate([*bad.values(), None]):
-        client.publish("y_true", {"id": id, "body": 1})
-        client.publish("features", {"id": id, "body": [1, 2, 3]})
-        expected.append((id, 1, 6, 5))
+    for sample_id, body in enumerate([*bad.values(), None]):
+        client.publish("y_true", {"id": sample_id, "body": 1})
+        client.publish("features", {"id": sample_id, "body": [1, 2, 3]})
+        expected.append((sample_id, 1, 6, 5))
         if body is not None:
             client.publish(queue, body)
     letters = client.take("dead_letters", len(bad))
@@ -78,13 +78,13 @@ def test_a_bad_message_becomes_a_dead_letter_as_it_came(client: Client, run: Run
 
 def test_nothing_but_the_body_of_a_message_counts(client: Client, run: Run, tmp_path: Path) -> None:
     run("metric").wait_for_log("connected")
-    for id, count in enumerate([99, -1, "many", 2**40, True, None, [3], {"a": 1}]):
+    for sample_id, count in enumerate([99, -1, "many", 2**40, True, None, [3], {"a": 1}]):
         headers = {"x-delivery-count": count, "x-death": count, "reason": count, "queue": count}
         properties = pika.BasicProperties("a/b", "gzip", headers, 1, 9, "c", "d", "60000", "e", 1, "f", "guest", "g")
-        body = b'{"id":%d,"body":1}' % id
+        body = b'{"id":%d,"body":1}' % sample_id
         client.channel.basic_publish("", "y_true", body, properties, mandatory=True)
-        client.publish("y_pred", {"id": id, "body": 2})
-    eventually(lambda: rows(tmp_path / "logs") == [(id, 1, 2, 1) for id in range(8)])
+        client.publish("y_pred", {"id": sample_id, "body": 2})
+    eventually(lambda: rows(tmp_path / "logs") == [(sample_id, 1, 2, 1) for sample_id in range(8)])
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,10 @@ def test_a_vector_that_the_model_cannot_take_is_refused_alone(
 ) -> None:
     """Although it comes in one batch with others; and the service itself goes on."""
     client.declare("features", **QUORUM)
-    bodies = [json.dumps({"id": id, "body": [MAGIC if id == 30 else 0.5, id]}).encode() for id in range(100)]
+    bodies = [
+        json.dumps({"id": sample_id, "body": [MAGIC if sample_id == 30 else 0.5, sample_id]}).encode()
+        for sample_id in range(100)
+    ]
     for body in bodies:
         client.publish("features", body)
     service = run("model", MODEL_PATH=pickled(getattr(faulty_models, model)(), tmp_path), PYTHONPATH=ROOT / "tests")
@@ -112,7 +115,9 @@ def test_a_vector_that_the_model_cannot_take_is_refused_alone(
     assert (headers["queue"], headers["service"]) == ("features", "model")
     assert reason in headers["reason"]
     answers = [json.loads(body) for body, _ in client.take("y_pred", 99)]
-    assert {a["id"]: a["body"] for a in answers} == {id: 0.5 + id for id in range(100) if id != 30}
+    assert {a["id"]: a["body"] for a in answers} == {
+        sample_id: 0.5 + sample_id for sample_id in range(100) if sample_id != 30
+    }
     assert service.terminate() == 0
     assert client.count("dead_letters") == client.count("y_pred") == client.count("features") == 0
     assert service.log.count("connected") == 1

@@ -37,7 +37,7 @@ class Folder:
         self.expect(range(1, 6))
 
     def expect(self, ids: Iterator[float] | range, before: str = HEADER) -> None:
-        expected = before + "".join(line(float(id)) for id in ids)
+        expected = before + "".join(line(float(sample_id)) for sample_id in ids)
         eventually(lambda: metric_log(self.logs) == expected, f"{expected!r}\n(has {metric_log(self.logs)!r})", 10)
 
 
@@ -100,7 +100,7 @@ def append(folder: Folder, text: str) -> None:
 )
 def test_foreign_lines_stay_and_no_row_is_repeated(folder: Folder, running: bool, foreign: str) -> None:
     change(folder, running, lambda: append(folder, foreign), killed=True)
-    folder.expect(range(6, 7), HEADER + "".join(line(float(id)) for id in range(1, 6)) + foreign)
+    folder.expect(range(6, 7), HEADER + "".join(line(float(sample_id)) for sample_id in range(1, 6)) + foreign)
 
 
 @states
@@ -110,7 +110,7 @@ def test_a_foreign_last_line_without_its_end_is_kept(folder: Folder, running: bo
     eventually(lambda: line(6.0) in metric_log(folder.logs))
     kept = metric_log(folder.logs) + "".join(path.read_text() for path in aside(folder.logs))
     assert before in kept
-    assert all(kept.count(line(float(id))) == 1 for id in range(1, 7))
+    assert all(kept.count(line(float(sample_id))) == 1 for sample_id in range(1, 7))
 
 
 def test_a_csv_cut_anywhere_while_running_is_completed(folder: Folder) -> None:
@@ -118,11 +118,11 @@ def test_a_csv_cut_anywhere_while_running_is_completed(folder: Folder) -> None:
     whole = metric_log(folder.logs)
     for n, size in enumerate(range(len(whole), 0, -1)):
         os.truncate(folder.path, size)
-        id = 6.0 + n
-        publish(folder.client, id)
-        whole += line(id)
+        sample_id = 6.0 + n
+        publish(folder.client, sample_id)
+        whole += line(sample_id)
         if size == len(HEADER):
-            whole = HEADER + line(id)
+            whole = HEADER + line(sample_id)
         expected = whole
         eventually(lambda text=expected: metric_log(folder.logs) == text, f"cut to {size} bytes: {expected!r}")  # type: ignore[misc]
     assert not aside(folder.logs)

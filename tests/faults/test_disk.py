@@ -77,7 +77,7 @@ def test_a_full_disk_loses_nothing(client: Client, run: Run, small: Path, stop: 
         run("metric")
     eventually(lambda: len(rows(small)) >= 3000)
     text = (small / "metric_log.csv").read_text()
-    assert text == HEADER + "".join(line(float(id)) for id in range(3000))
+    assert text == HEADER + "".join(line(float(sample_id)) for sample_id in range(3000))
 
 
 def test_a_csv_that_cannot_be_opened_for_a_while_loses_nothing(client: Client, run: Run, tmp_path: Path) -> None:

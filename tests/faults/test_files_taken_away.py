@@ -23,20 +23,20 @@ def logs(tmp_path: Path) -> Path:
 
 def labels(client: Client, logs: Path, ids: range) -> None:
     """Publish labels, and return when metric has them: a pair that comes after them has made its row."""
-    for id in ids:
-        client.publish("y_true", {"id": id, "body": id + 0.5})
+    for sample_id in ids:
+        client.publish("y_true", {"id": sample_id, "body": sample_id + 0.5})
     marker = 1000.0 + ids[0]
     publish(client, marker)
     eventually(lambda: marker in {row[0] for row in rows(logs)}, "the marker")
 
 
 def predictions(client: Client, *ids: int) -> None:
-    for id in ids:
-        client.publish("y_pred", {"id": id, "body": id - 0.25})
+    for sample_id in ids:
+        client.publish("y_pred", {"id": sample_id, "body": sample_id - 0.25})
 
 
 def expect_rows_of(logs: Path, *ids: range) -> None:
-    expected = sorted(line(float(id)) for some in ids for id in some)
+    expected = sorted(line(float(sample_id)) for some in ids for sample_id in some)
 
     def found() -> list[str]:
         parts = sorted(logs.parent.glob("logs*/metric_log*.csv"))

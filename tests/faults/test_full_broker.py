@@ -75,8 +75,8 @@ def test_model_takes_large_vectors_in_little_memory(client: Client, run: Run, tm
     """300 of almost 1 MiB, after small ones, of which it takes many at once."""
     for queue in QUEUES:
         client.declare(queue, **QUORUM)
-    for id in range(2000):
-        client.publish("features", {"id": id, "body": [1, 2, 3]})
+    for sample_id in range(2000):
+        client.publish("features", {"id": sample_id, "body": [1, 2, 3]})
     large = json.dumps({"id": 1, "body": [0.5] * 209_000}).encode()
     for _ in range(300):
         client.publish("features", large)
@@ -116,8 +116,8 @@ def test_model_goes_on_after_the_brokers_disk_was_full(fragile: Broker, run: Run
     """It publishes in order to consume, so it is blocked as well: with one line, and until there is room."""
     client = Client(fragile.url)
     client.declare("features", **QUORUM)
-    for id in range(100):
-        client.publish("features", {"id": id, "body": [0.5]})
+    for sample_id in range(100):
+        client.publish("features", {"id": sample_id, "body": [0.5]})
     fragile.ctl("set_disk_free_limit", "100000GB")
     try:
         model = run("model", AMQP_URL=fragile.url, MODEL_PATH=pickled(Sum(), tmp_path), PYTHONPATH=ROOT / "tests")

@@ -26,11 +26,11 @@ def stopwatch(tmp_path: Path) -> Clock:
     return Clock(tmp_path / "stopwatch")
 
 
-def settled(client: Client, logs: Path, id: float) -> None:
+def settled(client: Client, logs: Path, sample_id: float) -> None:
     """Return when metric has settled all that was published before: the queues keep the order."""
-    client.publish("y_true", {"id": id, "body": 0})
-    client.publish("y_pred", {"id": id, "body": 0})
-    eventually(lambda: (id, 0, 0, 0) in rows(logs))
+    client.publish("y_true", {"id": sample_id, "body": 0})
+    client.publish("y_pred", {"id": sample_id, "body": 0})
+    eventually(lambda: (sample_id, 0, 0, 0) in rows(logs))
 
 
 def full(client: Client) -> int:
@@ -54,7 +54,7 @@ def test_a_half_that_waits_too_long_comes_out_with_its_own_bytes(
     client: Client, run: Run, stopwatch: Clock, tmp_path: Path
 ) -> None:
     start(run, "metric", stopwatch=stopwatch, PENDING_TTL=3600)
-    never = [b'{"body":%d.50,"id":%d, "unit":"\\u00b5mol"}' % (id, id) for id in range(250)]
+    never = [b'{"body":%d.50,"id":%d, "unit":"\\u00b5mol"}' % (sample_id, sample_id) for sample_id in range(250)]
     for i, body in enumerate(never):
         client.publish("y_true" if i % 2 else "y_pred", body)
     settled(client, tmp_path / "logs", 1000)

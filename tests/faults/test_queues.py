@@ -31,9 +31,9 @@ HARMLESS: dict[str, dict[str, Any]] = {
 }
 
 
-def pair(client: Client, id: float) -> None:
-    client.publish("y_true", {"id": id, "body": 1})
-    client.publish("y_pred", {"id": id, "body": 2})
+def pair(client: Client, sample_id: float) -> None:
+    client.publish("y_true", {"id": sample_id, "body": 1})
+    client.publish("y_pred", {"id": sample_id, "body": 2})
 
 
 @pytest.mark.parametrize("kind", [*HARMFUL, *HARMLESS])
@@ -75,7 +75,7 @@ def test_what_a_policy_makes_the_broker_drop_is_a_dead_letter(
     metric.wait_for_log("connected")
     assert metric.terminate() == 0
     policy('{"message-ttl": 100}')
-    bodies = {b'{"id":%d,"body":1}' % id for id in range(20)}
+    bodies = {b'{"id":%d,"body":1}' % sample_id for sample_id in range(20)}
     for body in bodies:
         client.publish("y_true", body)
     assert {body for body, _ in client.take("dead_letters", 20)} == bodies
@@ -140,9 +140,9 @@ def test_large_messages_are_rejected_one_after_the_other(client: Client, run: Ru
     for queue in ("y_true", "y_pred", "dead_letters"):
         client.declare(queue, **QUORUM)
     large = b'{"id": 1, "body": "' + b"x" * (8 * 2**20) + b'"}'
-    for id in range(60):
+    for sample_id in range(60):
         client.publish("y_true", large)
-        pair(client, id)
+        pair(client, sample_id)
     metric = run("metric")
     eventually(lambda: len(rows(tmp_path / "logs")) == 60, "the rows", 120)
     eventually(lambda: client.count("dead_letters") >= 60, "the dead letters", 120)

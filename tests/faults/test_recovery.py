@@ -167,8 +167,8 @@ def test_what_the_broker_did_not_take_comes_again_after_a_kill(
     client.declare(answers, **{"x-max-length": 5, "x-overflow": "reject-publish"})
     service = run(name)
     service.wait_for_log("connected")
-    for id in range(16):  # as many as are held at first
-        client.publish(source, {"id": id, "body": [0.01] * 10})  # no label: metric refuses it
+    for sample_id in range(16):  # as many as are held at first
+        client.publish(source, {"id": sample_id, "body": [0.01] * 10})  # no label: metric refuses it
     service.wait_for_log(f"the broker rejects messages for {answers}")
     eventually(lambda: client.count(source) == 0)
     service.kill()

@@ -30,8 +30,8 @@ def test_a_second_model_takes_its_share_of_slow_vectors(strict_node: Broker, run
     client = Client(strict_node.url)
     for queue in QUEUES:
         client.declare(queue, **QUORUM)
-    for id in range(VECTORS):
-        client.publish("features", {"id": id, "body": [0.5]})
+    for sample_id in range(VECTORS):
+        client.publish("features", {"id": sample_id, "body": [0.5]})
     env = {"AMQP_URL": strict_node.url, "MODEL_PATH": pickled(Slower(), tmp_path), "PYTHONPATH": ROOT / "tests"}
     first = run("model", **env)
     first.wait_for_log("connected")
@@ -53,8 +53,8 @@ def test_a_vector_that_takes_too_long_is_given_up_and_the_others_are_answered(
 ) -> None:
     for queue in QUEUES:
         client.declare(queue, **QUORUM)
-    for id in range(20):
-        client.publish("features", {"id": id, "body": [MAGIC if id == 10 else 0.5]})
+    for sample_id in range(20):
+        client.publish("features", {"id": sample_id, "body": [MAGIC if sample_id == 10 else 0.5]})
     env = {"MODEL_PATH": pickled(Hanging(), tmp_path), "PYTHONPATH": ROOT / "tests", "PREDICT_TIMEOUT": 0.5}
     model = run("model", **env)
     ((letter, headers),) = client.take("dead_letters", 1)
@@ -86,8 +86,8 @@ def test_an_answer_to_a_lost_connection_is_not_taken_for_that_to_another_vector(
     for times in range(1, 4):
         model.wait_for_log("connected", times)
         client = Client(fragile.url)
-        for id in range(10 * times, 10 * times + 5):
-            client.publish("features", {"id": id, "body": [float(id)]})
+        for sample_id in range(10 * times, 10 * times + 5):
+            client.publish("features", {"id": sample_id, "body": [float(sample_id)]})
         eventually(lambda client=client: client.count("y_pred") > 0, "the first answer")  # type: ignore[misc]
         fragile.ctl("close_all_connections", "test")
     client = Client(fragile.url)

@@ -33,8 +33,14 @@ def old_state(tmp_path: Path) -> Path:
         database.executescript(OF_VERSION_01)
         database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", [(1, 1.0, 1.5, 0.75), (2, 2.0, 2.5, 1.75)])
         database.execute("INSERT INTO csv VALUES (1)")
-        for id, age in (3.0, 3600), (4.0, 0):
-            values = (id, "y_true", id + 0.5, time.time() - age, json.dumps({"id": id, "body": id + 0.5}).encode())
+        for sample_id, age in (3.0, 3600), (4.0, 0):
+            values = (
+                sample_id,
+                "y_true",
+                sample_id + 0.5,
+                time.time() - age,
+                json.dumps({"id": sample_id, "body": sample_id + 0.5}).encode(),
+            )
             database.execute("INSERT INTO halves (id, queue, value, since, message) VALUES (?, ?, ?, ?, ?)", values)
     return tmp_path
 
@@ -48,7 +54,7 @@ def test_the_state_of_version_01_is_taken_over(old_state: Path) -> None:
         assert log.expired(7200) == []
         log.close()
     log = MetricLog(old_state)
-    log.add([Half("y_pred", id, id - 0.25, b"") for id in (1.0, 2.0, 3.0, 4.0)])
+    log.add([Half("y_pred", sample_id, sample_id - 0.25, b"") for sample_id in (1.0, 2.0, 3.0, 4.0)])
     log.close()
     assert [row[0] for row in rows(old_state)] == [1.0, 2.0, 3.0, 4.0]
 
@@ -120,8 +126,8 @@ def test_twenty_thousand_halves_expire_in_a_few_seconds(client: Client, run: Run
     metric = run("metric", script=DRIVER, **env)
     metric.wait_for_log("connected")
     channel = client.connection.channel()  # without confirms, which would take longer than the test
-    for id in range(20_000):
-        channel.basic_publish("", "y_true", b'{"id":%d,"body":1}' % id)
+    for sample_id in range(20_000):
+        channel.basic_publish("", "y_true", b'{"id":%d,"body":1}' % sample_id)
     eventually(lambda: client.count("y_true") == 0)
     time.sleep(1)
     stopwatch.set(3700)

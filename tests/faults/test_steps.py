@@ -19,19 +19,19 @@ def test_metric_killed_at_a_step_of_its_write_makes_each_row_once(
 ) -> None:
     for queue in ("y_true", "y_pred", "dead_letters"):
         client.declare(queue, **QUORUM)
-    expected, refused, id = ["id,y_true,y_pred,absolute_error"], set(), 0
+    expected, refused, sample_id = ["id,y_true,y_pred,absolute_error"], set(), 0
     for at, after in [(1, 0), (1, 1), (1, 0), (2, 0), (2, 1), (3, 1), (5, 1)]:
         env = {"KILL_STEP": step, "KILL_AT": at, "KILL_AFTER": after, "PYTHONPATH": SERVICES / "metric/src"}
         killed = run("metric", script=DRIVER, **env)
         while killed.process.poll() is None:
-            id += 1
-            assert id < 5000, f"it never came to {step} {at}"
-            bad = b'{"id":%d,"body":"bad"}' % id
-            client.publish("y_pred", {"id": id, "body": 2})
+            sample_id += 1
+            assert sample_id < 5000, f"it never came to {step} {at}"
+            bad = b'{"id":%d,"body":"bad"}' % sample_id
+            client.publish("y_pred", {"id": sample_id, "body": 2})
             client.publish("y_true", bad)
-            client.publish("y_true", {"id": id, "body": 1})
-            client.publish("y_true", {"id": id, "body": 1})
-            expected.append(f"{id}.0,1.0,2.0,1.0")
+            client.publish("y_true", {"id": sample_id, "body": 1})
+            client.publish("y_true", {"id": sample_id, "body": 1})
+            expected.append(f"{sample_id}.0,1.0,2.0,1.0")
             refused.add(bad)
         assert killed.wait() == -9
     client.publish("y_true", {"id": 0, "body": 1})

@@ -66,8 +66,8 @@ def test_stop_under_load(client: Client, run: Run, name: str) -> None:
 def test_stop_in_the_middle_of_a_large_batch(client: Client, run: Run, tmp_path: Path) -> None:
     """One vector fails, so that all are tried one by one: 50 s for a thousand."""
     client.declare("features", **QUORUM)
-    for id in range(1000):
-        client.publish("features", {"id": id, "body": [MAGIC if id == 500 else 0.5]})
+    for sample_id in range(1000):
+        client.publish("features", {"id": sample_id, "body": [MAGIC if sample_id == 500 else 0.5]})
     model = run("model", MODEL_PATH=pickled(Slow(), tmp_path), PYTHONPATH=ROOT / "tests")
     model.wait_for_log("connected")
     eventually(lambda: client.count("features") < 1000, "vectors with the model")
@@ -79,8 +79,8 @@ def test_a_slow_model_answers_a_batch_with_a_bad_vector(client: Client, run: Run
     """And keeps its connection meanwhile, of which the broker expects a heartbeat every 10 s."""
     for queue in QUEUES:
         client.declare(queue, **QUORUM)
-    for id in range(160):
-        client.publish("features", {"id": id, "body": [MAGIC if id == 100 else 0.5]})
+    for sample_id in range(160):
+        client.publish("features", {"id": sample_id, "body": [MAGIC if sample_id == 100 else 0.5]})
     model = run("model", MODEL_PATH=pickled(Slow(), tmp_path), PYTHONPATH=ROOT / "tests")
     model.wait_for_log("connected")
     eventually(lambda: client.count("y_pred") == 159, deadline=90)
@@ -101,10 +101,10 @@ def test_of_many_metrics_one_writes_and_the_next_takes_over(client: Client, run:
     expected = []
     while metrics:
         (writer,) = eventually(lambda them=metrics: [m for m in them if "connected" in m.log])  # type: ignore[misc]
-        id = float(len(metrics))
-        client.publish("y_true", {"id": id, "body": 1})
-        client.publish("y_pred", {"id": id, "body": 2})
-        expected.append((id, 1.0, 2.0, 1.0))
+        sample_id = float(len(metrics))
+        client.publish("y_true", {"id": sample_id, "body": 1})
+        client.publish("y_pred", {"id": sample_id, "body": 2})
+        expected.append((sample_id, 1.0, 2.0, 1.0))
         eventually(lambda: rows(tmp_path / "logs") == expected)
         others = [metric for metric in metrics if metric is not writer]
         for metric in others:

@@ -35,9 +35,9 @@ def listens_on(pid: int) -> set[tuple[str, int]]:
     }
 
 
-def pair(client: Client, id: float, error: float) -> None:
-    client.publish("y_true", {"id": id, "body": error})
-    client.publish("y_pred", {"id": id, "body": 0})
+def pair(client: Client, sample_id: float, error: float) -> None:
+    client.publish("y_true", {"id": sample_id, "body": error})
+    client.publish("y_pred", {"id": sample_id, "body": 0})
 
 
 def test_the_figures_are_those_of_what_was_published(client: Client, run: Run, tmp_path: Path) -> None:
@@ -45,12 +45,12 @@ def test_the_figures_are_those_of_what_was_published(client: Client, run: Run, t
     metric = run("metric", METRICS_PORT=port)
     metric.wait_for_log("connected")
     errors = [0.0, 0.001, 0.3, -7.0, 7.5, 123456.0]
-    for id, error in enumerate(errors):
-        pair(client, id, error)
+    for sample_id, error in enumerate(errors):
+        pair(client, sample_id, error)
     pair(client, 1, errors[1])  # a repeat
     client.publish("y_true", b"no JSON")
-    for id in range(10, 13):
-        client.publish("y_true", {"id": id, "body": 1})
+    for sample_id in range(10, 13):
+        client.publish("y_true", {"id": sample_id, "body": 1})
     eventually(lambda: scrape(port)["metric_halves_waiting"] == 3, "three halves that wait")
     figures = scrape(port)
     assert figures["metric_rows_total"] == figures["metric_absolute_error_count"] == len(errors)

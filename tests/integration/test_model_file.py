@@ -65,8 +65,8 @@ def test_a_batch_says_by_which_model_it_is_also_where_its_first_vector_is_reject
     path, model = start_model(run, tmp_path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     for n in 1, 50, 50:  # so that a batch has more than one vector
-        for id in range(n):
-            client.publish("features", {"id": id, "body": [0.0] * 10})
+        for sample_id in range(n):
+            client.publish("features", {"id": sample_id, "body": [0.0] * 10})
         client.take("y_pred", n)
     model.signal(signal.SIGSTOP)
     for body in [0.0], [0.0] * 10, [0.1] * 10:

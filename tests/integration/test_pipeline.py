@@ -93,8 +93,8 @@ def test_properties_of_cloudevents_are_accepted(client: Client, run: Run, tmp_pa
         properties = pika.BasicProperties("application/json", headers=headers, message_id="8f2c", app_id="ward")
         message = json.dumps({"id": 1699541234.567, "body": body}).encode()
         client.channel.basic_publish("", queue, message, properties, mandatory=True)
-    ((id, y_true, y_pred, _),) = eventually(lambda: rows(tmp_path / "logs"))
-    assert (id, y_true) == (1699541234.567, 151.0)
+    ((sample_id, y_true, y_pred, _),) = eventually(lambda: rows(tmp_path / "logs"))
+    assert (sample_id, y_true) == (1699541234.567, 151.0)
     assert 25 < y_pred < 346  # the range of the labels
     assert client.count("dead_letters") == 0
 

@@ -36,8 +36,8 @@ def test_a_producer_whose_label_comes_an_hour_later(client: Client, run: Run, no
     client.connection.close()
     node.ctl("close_all_connections", "an hour without a heartbeat")
     exec(an_hour_later, names)
-    ((id, y_true, y_pred, _),) = eventually(lambda: rows(tmp_path / "logs"))
-    assert (id, y_true) == (names["sample"], 151.0)
+    ((sample_id, y_true, y_pred, _),) = eventually(lambda: rows(tmp_path / "logs"))
+    assert (sample_id, y_true) == (names["sample"], 151.0)
     assert 25 < y_pred < 346  # the range of the labels
 
 
@@ -68,8 +68,8 @@ def test_the_past_is_published_again(tmp_path: Path) -> None:
     with Broker(tmp_path / "node", plugins=["rabbitmq_shovel"]) as broker:
         define(broker, {"challenger", "history"})
         client, other = Client(broker.url), Client(broker.url.replace("%2F", "challenger"))
-        for id in ids:
-            client.channel.basic_publish("samples", "y_true", json.dumps({"id": id, "body": 1}))
+        for sample_id in ids:
+            client.channel.basic_publish("samples", "y_true", json.dumps({"id": sample_id, "body": 1}))
         client.take("y_true", 3)
         other.take("y_true", 3)
         shell(within, tmp_path, AMQP_URL=broker.url)
@@ -117,13 +117,13 @@ def test_a_row_of_the_log_leads_back_to_the_patient(client: Client, run: Run, tm
     assert run("features", DATASET=path, DROP_COLUMNS="patient,sex,ward", INTERVAL=0, COUNT=5).wait() == 0
     for body, _ in client.take("features", 5):
         client.publish("y_pred", {"id": json.loads(body)["id"], "body": 0})
-    labels = {id: y_true for id, y_true, *_ in eventually(lambda: rows_if(tmp_path / "logs", 5))}
+    labels = {sample_id: y_true for sample_id, y_true, *_ in eventually(lambda: rows_if(tmp_path / "logs", 5))}
     printed = execute(snippet("own-data.md", "row_of"), tmp_path).splitlines()
     assert len(printed) == 5
     for text in printed:
-        id, _, row = text.partition(" ")
-        assert f"'progression': {labels[float(id)]}" in row
-        assert f"'patient': 'P{labels[float(id)] - 100:.0f}'" in row
+        sample_id, _, row = text.partition(" ")
+        assert f"'progression': {labels[float(sample_id)]}" in row
+        assert f"'patient': 'P{labels[float(sample_id)] - 100:.0f}'" in row
 
 
 def test_a_table_with_text_is_rejected_as_the_page_shows(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def taken(url: str, *queues: str) -> list[list[bytes]]:
 
 
 def test_a_range_comes_again_with_its_bytes(broker: Broker) -> None:
-    bodies = [b'{ "id":%s, "body": 1}' % id for id in (b"1", b"2", b"2.50", b"3e0", b"4")]
+    bodies = [b'{ "id":%s, "body": 1}' % sample_id for sample_id in (b"1", b"2", b"2.50", b"3e0", b"4")]
     sent(broker, *bodies[:3], b"no message", b'{"id": 2, "body": "high"}', *bodies[3:])
     sent(broker, b'{"id": 2, "body": [null, 0.10]}', b'{"id": 9, "body": [1]}', queue="features")
     finish(start("replay", "--broker", broker.url, "--to", second(broker), "--since", "2", "--until", "3"))
@@ -91,7 +91,7 @@ def test_a_range_comes_again_with_its_bytes(broker: Broker) -> None:
 
 def test_a_time_leads_to_its_samples(broker: Broker) -> None:
     now = time.time()
-    bodies = [b'{"id": %r, "body": 1}' % id for id in (now - 7200, now - 1800, now)]
+    bodies = [b'{"id": %r, "body": 1}' % sample_id for sample_id in (now - 7200, now - 1800, now)]
     sent(broker, *bodies)
     since, until = (datetime.fromtimestamp(now - ago).isoformat() for ago in (3600, 60))
     finish(start("replay", "--broker", broker.url, "--to", second(broker), "--since", since, "--until", until))
@@ -100,7 +100,7 @@ def test_a_time_leads_to_its_samples(broker: Broker) -> None:
 
 def test_nothing_is_lost_when_replay_and_broker_are_killed(broker: Broker) -> None:
     n = 20_000
-    bodies = [b'{"id": %d, "body": 0}' % id for id in range(n)]
+    bodies = [b'{"id": %d, "body": 0}' % sample_id for sample_id in range(n)]
     with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
         channel = connection.channel()
         for body in bodies:

@@ -27,7 +27,7 @@ def ids(n: int) -> list[float]:
 def write(folder: Path, ids: Sequence[float], y_true: Any, y_pred: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rows = zip(ids, map(float, y_true), map(float, y_pred), strict=True)
-    text = "".join(f"{id!r},{label!r},{pred!r},{abs(label - pred)!r}\n" for id, label, pred in rows)
+    text = "".join(f"{sample_id!r},{label!r},{pred!r},{abs(label - pred)!r}\n" for sample_id, label, pred in rows)
     (folder / "metric_log.csv").write_text(HEADER + text)
 
 
@@ -112,7 +112,7 @@ def bundled() -> tuple[Floats, Floats]:
 def test_draws_of_one_patient_count_together(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     y, first = bundled()
     second = first + np.random.default_rng(6).normal(0, 15, len(y))
-    drawn = [row_of(id, len(y)) for id in ids(3000)]
+    drawn = [row_of(sample_id, len(y)) for sample_id in ids(3000)]
     for folder, pred in zip(folders, (first, second), strict=True):
         write(folder, ids(3000), y[drawn], pred[drawn])
     lines = printed(capsys)

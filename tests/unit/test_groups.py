@@ -61,10 +61,10 @@ def write(table: pd.DataFrame, n: int = 1000) -> None:
     with Path("logs/metric_log.csv").open("w") as file:
         file.write(HEADER)
         for i in range(n):
-            id = round(1.7e9 + 0.01 * i, 6)
-            patient = streamed.iloc[row_of(id, len(streamed))]
+            sample_id = round(1.7e9 + 0.01 * i, 6)
+            patient = streamed.iloc[row_of(sample_id, len(streamed))]
             y_true, y_pred = float(patient["progression"]), float(patient["progression"] + patient["residual"])
-            file.write(f"{id!r},{y_true!r},{y_pred!r},{abs(y_true - y_pred)!r}\n")
+            file.write(f"{sample_id!r},{y_true!r},{y_pred!r},{abs(y_true - y_pred)!r}\n")
 
 
 def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, by: str) -> list[str]:

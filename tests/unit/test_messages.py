@@ -25,19 +25,24 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 ids = st.floats(-(2**53), 2**53, exclude_min=True, exclude_max=True)
 
 
-@given(id=ids, body=st.lists(numbers | st.none()), extra=st.text())
-def test_whatever_json_makes_of_a_valid_message_is_taken(id: float, body: list[float | None], extra: str) -> None:
-    for text in (json.dumps({"extra": {extra: [extra]}, "body": body, "id": id}), json.dumps({"id": id, "body": body})):
+@given(sample_id=ids, body=st.lists(numbers | st.none()), extra=st.text())
+def test_whatever_json_makes_of_a_valid_message_is_taken(
+    sample_id: float, body: list[float | None], extra: str
+) -> None:
+    for text in (
+        json.dumps({"extra": {extra: [extra]}, "body": body, "id": sample_id}),
+        json.dumps({"id": sample_id, "body": body}),
+    ):
         message = parse(text.encode(), Vector)
         assert isinstance(message, Vector), message
-        assert (float(message.id), message.body) == (id, body)
+        assert (float(message.id), message.body) == (sample_id, body)
 
 
-@given(id=ids, body=numbers)
-def test_a_value_reads_back_to_the_same_float(id: float, body: float) -> None:
-    message = parse(encode(msgspec.Raw(repr(id).encode()), body), Value)
+@given(sample_id=ids, body=numbers)
+def test_a_value_reads_back_to_the_same_float(sample_id: float, body: float) -> None:
+    message = parse(encode(msgspec.Raw(repr(sample_id).encode()), body), Value)
     assert isinstance(message, Value), message
-    assert (float(message.id), message.body) == (id, body)
+    assert (float(message.id), message.body) == (sample_id, body)
     assert math.copysign(1, message.body) == math.copysign(1, body)
 
 
@@ -56,17 +61,17 @@ def committed() -> Regressor:
 
 
 @pytest.mark.parametrize(
-    "id",
+    "sample_id",
     ["1699541234", "1699541234.0", "1699541234.5670", "1.699541234e9", "1699541234.1234567890123", "-0", "0.10", "1E5"],
 )
-def test_an_id_leaves_the_model_as_it_came_to_the_character(committed: Regressor, id: str) -> None:
-    body = f'{{ "body": {[0.01] * 10}, "unit": "mg/dl", "id" :  {id}  }}'
+def test_an_id_leaves_the_model_as_it_came_to_the_character(committed: Regressor, sample_id: str) -> None:
+    body = f'{{ "body": {[0.01] * 10}, "unit": "mg/dl", "id" :  {sample_id}  }}'
     (result,) = answer(committed, [body.encode()])
     assert isinstance(result, Prediction), result
-    assert result.message.startswith(b'{"id":' + id.encode() + b',"body":')
+    assert result.message.startswith(b'{"id":' + sample_id.encode() + b',"body":')
     value = parse(result.message, Value)
     assert isinstance(value, Value), value
-    assert bytes(value.id) == id.encode()
+    assert bytes(value.id) == sample_id.encode()
 
 
 @pytest.mark.parametrize(

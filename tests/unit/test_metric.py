@@ -26,7 +26,10 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 def add(log: Log, *halves: tuple[str, float, float]) -> list[str | None]:
     """The reason for each of the halves why it is not taken, None where it is."""
-    given = [Half(queue, id, value, b"%s %r %r" % (queue.encode(), id, value)) for queue, id, value in halves]
+    given = [
+        Half(queue, sample_id, value, b"%s %r %r" % (queue.encode(), sample_id, value))
+        for queue, sample_id, value in halves
+    ]
     reasons = {id(half): reason for half, reason in log.add(given)}
     return [reasons.get(id(half)) for half in given]
 
@@ -54,7 +57,11 @@ def pairs(n: int, start: int = 0) -> list[tuple[str, float, float]]:
 def test_any_order_repetition_and_batching_gives_one_row_a_pair(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, values: dict[float, tuple[float, float]]
 ) -> None:
-    halves = [(queue, id, pair[i]) for id, pair in values.items() for i, queue in enumerate(("y_true", "y_pred"))]
+    halves = [
+        (queue, sample_id, pair[i])
+        for sample_id, pair in values.items()
+        for i, queue in enumerate(("y_true", "y_pred"))
+    ]
     repeats = data.draw(st.lists(st.sampled_from(halves), max_size=20)) if halves else []
     stream = data.draw(st.permutations(halves + repeats))
     logs = tmp_path_factory.mktemp("logs")

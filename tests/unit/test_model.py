@@ -44,8 +44,8 @@ def committed() -> Regressor:
     return Regressor(ModelSettings().model_path, None, ModelSettings())
 
 
-def message(id: object, *body: object) -> bytes:
-    return json.dumps({"id": id, "body": body}).encode()
+def message(sample_id: object, *body: object) -> bytes:
+    return json.dumps({"id": sample_id, "body": body}).encode()
 
 
 def test_a_batch_is_one_call_and_the_answers_keep_its_order(reciprocal: Regressor) -> None:
