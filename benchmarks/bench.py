@@ -35,7 +35,7 @@ ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE), str(ROOT / "metric" / "src")]
 import metric  # noqa: E402
 import slow_model  # noqa: E402
-from local import Broker  # noqa: E402
+from local import Node  # noqa: E402
 
 QUEUES = ("features", "y_true", "y_pred", "dead_letters")
 DEADLINE = 120.0  # seconds for any one run
@@ -228,7 +228,7 @@ def write_rows(csv: Path, rows: int, end: bytes = b"") -> None:
     block = min(rows, 100_000)
     random = np.random.default_rng(0)
     y_true, y_pred = random.normal(150, 50, (2, block)).tolist()
-    text = b"".join(metric.line(1.6e9 + i, *pair) for i, pair in enumerate(zip(y_true, y_pred, strict=True)))
+    text = b"".join(metric.csv_line(1.6e9 + i, *pair) for i, pair in enumerate(zip(y_true, y_pred, strict=True)))
     with csv.open("wb") as file:
         file.write(metric.HEADER)
         for _ in range(rows // block):
@@ -331,7 +331,7 @@ def latency(bench: Bench, report: Report, roots: Roots, rounds: int, count: int)
 def slow(folder: Path, report: Report, count: int) -> None:
     """On a broker that takes back what a consumer holds for more than a minute."""
     print(f"a model that takes {slow_model.SECONDS} s for a vector, and a second one 3 s later")
-    with Broker(folder / "slow-broker", config="consumer_timeout = 60000") as broker:
+    with Node(folder / "slow-broker", config="consumer_timeout = 60000") as broker:
         bench = Bench(broker.url, folder)
         path = folder / "slow.pkl"
         path.write_bytes(pickle.dumps(slow_model.SlowModel(), protocol=5))
@@ -482,7 +482,7 @@ def main() -> None:
         if options.url:
             bench = Bench(options.url, folder)
         else:
-            broker = stack.enter_context(Broker(folder / "broker"))
+            broker = stack.enter_context(Node(folder / "broker"))
             bench = Bench(broker.url, folder, broker.process.pid if broker.process else None)
         bench.refuse_queues()
         stack.callback(bench.clear)

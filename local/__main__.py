@@ -6,7 +6,7 @@ process ends, and supervisord does not put names before lines.
 
 from __future__ import annotations
 
-from local import Broker, BrokerError, free_port, install_rabbitmq
+from local import Node, NodeError, free_port, install_rabbitmq
 
 import asyncio
 import fcntl
@@ -41,11 +41,11 @@ def main() -> None:
         install_rabbitmq()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         plugins = ["rabbitmq_shovel"] if "challenger" in options else []
-        broker = Broker(folder / "broker", port=free_port(5672), management_port=free_port(15672), plugins=plugins)
+        broker = Node(folder / "broker", port=free_port(5672), management_port=free_port(15672), plugins=plugins)
         try:
             say("local", "starting RabbitMQ, a few seconds")
             broker.start()
-            define(broker, options)
+            import_definitions(broker, options)
             say("local", f"rows            {logs}/metric_log.csv, the first in a few seconds")
             say("local", f"picture         {logs}/error_distribution.png")
             say("local", f"page            {logs}/report.html, which opens in a browser and refreshes itself")
@@ -55,7 +55,7 @@ def main() -> None:
                 say("local", f"challenger      {logs}/challenger, with the same files")
             say("local", "Ctrl-C stops everything")
             asyncio.run(supervise(broker, logs, options))
-        except BrokerError as error:
+        except NodeError as error:
             raise SystemExit(f"make local: {error}") from None
         except KeyboardInterrupt:
             pass  # before the services were started
@@ -75,7 +75,7 @@ def chosen_options() -> set[str]:
     return options
 
 
-def define(broker: Broker, options: set[str]) -> None:
+def import_definitions(broker: Node, options: set[str]) -> None:
     """Make the exchange for the copies of all samples, and what hangs on it, as docker-compose.<option>.yaml does."""
     files = ["samples", *sorted(options)] if options else []
     if "challenger" in options:
@@ -103,7 +103,7 @@ def check_writable(logs: Path) -> None:
         raise SystemExit(f"make local: cannot write to {foreign[0]}, it belongs to another user. {cure}")
 
 
-async def supervise(broker: Broker, logs: Path, options: set[str]) -> None:
+async def supervise(broker: Node, logs: Path, options: set[str]) -> None:
     """Keep broker and services running until SIGINT or SIGTERM, then end the services."""
     environment = {name: value for name, value in os.environ.items() if value}
     environment |= {"AMQP_URL": broker.url, "LOGS_DIR": str(logs), "TMPDIR": str(broker.folder)}
@@ -127,7 +127,7 @@ async def supervise(broker: Broker, logs: Path, options: set[str]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def keep_broker(broker: Broker) -> None:
+async def keep_broker(broker: Node) -> None:
     """Start the broker again whenever it has ended."""
     while True:
         await asyncio.sleep(1)
@@ -136,7 +136,7 @@ async def keep_broker(broker: Broker) -> None:
             broker.kill()
             try:
                 await asyncio.to_thread(broker.start)
-            except BrokerError as error:
+            except NodeError as error:
                 say("rabbitmq", str(error))
 
 

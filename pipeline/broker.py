@@ -52,7 +52,9 @@ ARGUMENTS = QUORUM | {  # what a policy or a limit makes the broker drop goes to
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
 }
-KINDS: list[tuple[dict[str, Any] | None, str]] = [  # forms that lose nothing by default, and what can still be lost
+QUEUE_FORMS: list[
+    tuple[dict[str, Any] | None, str]
+] = [  # forms that lose nothing by default, and what can still be lost
     (ARGUMENTS, ""),
     (QUORUM, "messages dropped by a policy are lost; a new queue would move them to the dead letters"),
     (None, "messages dropped by a policy are lost; a new queue would be a quorum queue with dead letters"),
@@ -82,7 +84,7 @@ class ConnectionLostError(Exception):
     """The connection is lost or unusable; the text explains why."""
 
 
-class Message(Protocol):
+class QueuedMessage(Protocol):
     """Anything with a body, and the queue that it came from or goes to."""
 
     @property
@@ -182,7 +184,7 @@ async def stay_connected(service: str, settings: BrokerSettings, queues: Iterabl
 
 
 Serve = Callable[["Broker"], Awaitable[None]]
-M = TypeVar("M", bound=Message)
+M = TypeVar("M", bound=QueuedMessage)
 
 
 class Broker:
@@ -262,7 +264,7 @@ class Broker:
     async def _make_queue(self, queue: str) -> None:
         """Declare a queue. One that exists in another form is used, with a warning of what can be lost."""
         differs = ""
-        for arguments, cost in KINDS:  # noqa: B007
+        for arguments, cost in QUEUE_FORMS:  # noqa: B007
             try:
                 await self._declare(queue, arguments)
             except ChannelClosedByBroker as error:
@@ -379,7 +381,7 @@ class Broker:
         consumers = [self._consume(queue, prefetch_for(min(self.state.batch_size, 1))) for queue in queues]
         while True:
             await self._wait_for_arrival(min(consumer.heard for consumer in consumers) + RENEWAL)
-            consumers = [await self._fit(consumer) for consumer in consumers]
+            consumers = [await self._adjust_prefetch(consumer) for consumer in consumers]
             size = max(1, int(self.state.batch_size))
             batch = next(in_parts(itertools.islice(self.arrived, size)))
             for _ in batch:
@@ -398,7 +400,7 @@ class Broker:
         consumer.tag = self.channel.basic_consume(queue, partial(self._on_message, consumer))
         return consumer
 
-    async def _fit(self, consumer: Consumer) -> Consumer:
+    async def _adjust_prefetch(self, consumer: Consumer) -> Consumer:
         """Hold more or fewer messages, by a new consumer, where that fits the size of a batch.
 
         Only when the broker may not send any more to the old one, and before anything is acknowledged: pika would hand
@@ -459,7 +461,7 @@ class Broker:
                 delivery.consumer.outstanding -= 1
                 self.held -= len(delivery.body)
 
-    def dead_letter(self, message: Message, reason: str) -> Outgoing:
+    def dead_letter(self, message: QueuedMessage, reason: str) -> Outgoing:
         """A message that cannot be used, unchanged, for a person to look at. At most two a second are logged."""
         reason = reason[:500].encode(errors="replace").decode()  # a header is limited to a frame, and to UTF-8
         self.unlogged.append((message.queue, reason))

@@ -101,7 +101,7 @@ def row_of(sample_id: float, n: int) -> int:
 
 def load(settings: DataSettings) -> Dataset:
     """Read the dataset. Raises UnusableError where it cannot be streamed or fitted on."""
-    with _worded(settings):
+    with _as_unusable_error(settings):
         columns = read_columns(settings)
         frame = _read_frame(settings, columns) if settings.dataset else _bundled()
         X, y = frame[columns.features], frame[columns.target]
@@ -125,7 +125,7 @@ def load(settings: DataSettings) -> Dataset:
 
 def read_columns(settings: DataSettings) -> Columns:
     """Read the header only. Raises UnusableError."""
-    with _worded(settings):
+    with _as_unusable_error(settings):
         return _choose(read_names(settings), settings)
 
 
@@ -138,7 +138,7 @@ def read_column(settings: DataSettings, name: str) -> pd.Series:
 
     if not settings.dataset:
         return _bundled(scaled=False)[name]
-    with _worded(settings):
+    with _as_unusable_error(settings):
         try:
             return _read_frame(settings, Columns([], name))[name]
         except BadTableError:
@@ -149,7 +149,7 @@ def read_names(settings: DataSettings) -> list[str]:
     """The names of all columns. Raises UnusableError."""
     if not settings.dataset:
         return list(_bundled().columns)
-    with _worded(settings), _table(settings.dataset) as (names, _):
+    with _as_unusable_error(settings), _table(settings.dataset) as (names, _):
         return names
 
 
@@ -159,7 +159,7 @@ def listed(names: list[str]) -> str:
 
 
 @contextmanager
-def _worded(settings: DataSettings) -> Iterator[None]:
+def _as_unusable_error(settings: DataSettings) -> Iterator[None]:
     """Turn any error about the file into an UnusableError."""
     try:
         yield

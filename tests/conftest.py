@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import QUEUES, Client, Service, unavailable
-from local import Broker, BrokerError, install_rabbitmq
+from local import Node, NodeError, install_rabbitmq
 
 import contextlib
 import signal
@@ -35,18 +35,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
 
 
 @pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A private RabbitMQ node for all tests that do not break it."""
     try:
         install_rabbitmq()
     except SystemExit:
         unavailable("no RabbitMQ here, and it may not be installed")
-    with Broker(tmp_path_factory.mktemp("broker")) as broker:
+    with Node(tmp_path_factory.mktemp("broker")) as broker:
         yield broker
 
 
 @pytest.fixture
-def client(node: Broker) -> Iterator[Client]:
+def client(node: Node) -> Iterator[Client]:
     """A client, and a broker without any of our queues."""
     client = Client(node.url)
     for queue in QUEUES:
@@ -57,7 +57,7 @@ def client(node: Broker) -> Iterator[Client]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, node: Broker) -> Iterator[Callable[..., Service]]:
+def run(tmp_path: Path, node: Node) -> Iterator[Callable[..., Service]]:
     """Start a service against the node, its logs folder below tmp_path; all end with the test."""
     started: list[Service] = []
 
@@ -77,18 +77,18 @@ def run(tmp_path: Path, node: Broker) -> Iterator[Callable[..., Service]]:
 
 
 @pytest.fixture(scope="session")
-def fragile_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def fragile_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node of its own for the tests that break it."""
-    with Broker(tmp_path_factory.mktemp("fragile")) as broker:
+    with Node(tmp_path_factory.mktemp("fragile")) as broker:
         yield broker
 
 
 @pytest.fixture
-def fragile(fragile_node: Broker) -> Broker:
+def fragile(fragile_node: Node) -> Node:
     """A running node without our queues and without alarms, whatever the test before did to it."""
     if fragile_node.process is None:
         fragile_node.start()
-    with contextlib.suppress(BrokerError):
+    with contextlib.suppress(NodeError):
         fragile_node.ctl("set_vm_memory_high_watermark", "0.4")
     client = Client(fragile_node.url)
     for queue in QUEUES:

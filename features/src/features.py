@@ -51,10 +51,10 @@ class FeaturesSettings(BrokerSettings, DataSettings):
 
 def main(settings: FeaturesSettings) -> Awaitable[None]:
     """Load the data, then publish samples of it."""
-    return publish(Samples(load(settings), settings), settings)
+    return publish_all(Samples(load(settings), settings), settings)
 
 
-async def publish(samples: "Samples", settings: FeaturesSettings) -> None:
+async def publish_all(samples: "Samples", settings: FeaturesSettings) -> None:
     await stay_connected("features", settings, (FEATURES, Y_TRUE), partial(stream, samples))
     log.info("published all %d samples", samples.drawn)
 
@@ -63,7 +63,7 @@ async def stream(samples: "Samples", broker: Broker) -> None:
     """The flow of this service: draw, publish, wait; until COUNT samples are confirmed."""
     while messages := samples.unconfirmed or samples.draw():
         await broker.publish(messages)
-        samples.confirmed()
+        samples.forget_confirmed()
         await hold_back(samples, broker)
         await asyncio.sleep(samples.seconds_to_next())
 
@@ -120,7 +120,7 @@ class Samples:
         self.drawn += n
         return self.unconfirmed
 
-    def confirmed(self) -> None:
+    def forget_confirmed(self) -> None:
         self.unconfirmed = []
         if self.count and time.monotonic() > self.progress_due:
             log.info("%d of %d samples", self.drawn, self.count)

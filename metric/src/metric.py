@@ -9,7 +9,7 @@ transaction; its rows are then appended to the CSV and synced. A crash in betwee
 or in part: the next write, or the next start, writes them.
 """
 
-from pipeline.broker import Broker, BrokerSettings, Message, stay_connected
+from pipeline.broker import Broker, BrokerSettings, QueuedMessage, stay_connected
 from pipeline.files import sync_folder
 from pipeline.messages import DEAD_LETTERS, Y_PRED, Y_TRUE, Value, parse
 from pipeline.settings import UnusableError, run
@@ -36,7 +36,7 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 RETRY = 1.0  # seconds until the next try of what the disk did not take
 TICK = 0.5  # seconds between two checks for what has expired, and for the lock
-NOTE = 60.0  # seconds between two writes of the clock to the database while nothing comes
+CLOCK_INTERVAL = 60.0  # seconds between two writes of the clock to the database while nothing comes
 KNOWN = 1_000_000  # rows that stay in the database, so that a late repeat makes no second one
 CHUNK = 10_000  # rows appended to the CSV at once, a bound on memory
 EXPIRED = 500  # halves expired at once
@@ -44,8 +44,8 @@ TAIL = 2**20  # bytes at the end of the CSV that are looked through for rows
 BUCKETS = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]  # of the absolute error, any unit
 SCRAPERS = 20  # of the metrics page at the same time
 NO_FILE = (0, 0, 0)  # what `identify` says where there is none
-LOG, STATE = "metric_log.csv", "metric_state.sqlite3"  # in LOGS_DIR
-WAL = f"{STATE}-wal"  # SQLite writes to it first
+CSV_NAME, STATE_NAME = "metric_log.csv", "metric_state.sqlite3"  # in LOGS_DIR
+WAL = f"{STATE_NAME}-wal"  # SQLite writes to it first
 SHA256 = re.compile("[0-9a-f]{64}")
 HEADER = b"id,y_true,y_pred,absolute_error\n"
 SCHEMA = """
@@ -91,7 +91,7 @@ async def main(settings: MetricSettings) -> None:
 
     async def serve(broker: Broker) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(join(broker, metric_log))
+            tasks.create_task(join_pairs(broker, metric_log))
             tasks.create_task(expire(broker, metric_log, settings.pending_ttl))
             if exporter:
                 tasks.create_task(exporter.update_again_and_again())
@@ -102,10 +102,10 @@ async def main(settings: MetricSettings) -> None:
         metric_log.close()
 
 
-async def join(broker: Broker, metric_log: "MetricLog") -> None:
+async def join_pairs(broker: Broker, metric_log: "MetricLog") -> None:
     """The flow of this service: pairs become rows, and what cannot be half of a pair becomes a dead letter."""
     async for batch in broker.batches(Y_TRUE, Y_PRED):
-        halves, rejected = [], list[tuple[Message, str]]()
+        halves, rejected = [], list[tuple[QueuedMessage, str]]()
         for delivery in batch:
             value = parse(delivery.body, Value)
             if isinstance(value, Value):
@@ -165,17 +165,17 @@ def explain(error: Exception, folder: Path) -> str:
     """Why a folder cannot be used, for the person who has to change that."""
     if getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return (
-            f"{STATE} is damaged ({error}): stop metric and move the file away, and the next start makes a new one; the"
-            " unmatched values in it are lost then, and a redelivered message of an old row makes a second row"
+            f"{STATE_NAME} is damaged ({error}): stop metric and move the file away, and the next start makes a new one;"
+            " the unmatched values in it are lost then, and a redelivered message of an old row makes a second row"
         )
-    for name in (STATE, LOG):
+    for name in (STATE_NAME, CSV_NAME):
         if os.path.isdir(folder / name):  # Path.is_dir raises in a folder that is closed
             return f"{name} is a folder, where a file has to be: rename it"
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "takes a folder, and this, or a part of the path, is a file"
     if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "full" in str(error):
         return f"the disk is full: {error}"
-    paths = [folder / name for name in (STATE, WAL, LOG) if os.path.exists(folder / name)]
+    paths = [folder / name for name in (STATE_NAME, WAL, CSV_NAME) if os.path.exists(folder / name)]
     if isinstance(error, PermissionError) or not all(os.access(path, os.W_OK) for path in (folder, *paths)):
         return f"user {os.getuid()} must be able to write there and to all files in it: {error}"
     return str(error)
@@ -192,7 +192,7 @@ class Half(NamedTuple):
     seq: int = 0  # in the database
 
 
-def line(sample_id: float, y_true: float, y_pred: float) -> bytes:
+def csv_line(sample_id: float, y_true: float, y_pred: float) -> bytes:
     """A row of the CSV, its numbers printed so that they read back to the same float."""
     return f"{sample_id!r},{y_true!r},{y_pred!r},{abs(y_true - y_pred)!r}\n".encode()
 
@@ -211,10 +211,15 @@ class MetricLog:
     first: int  # of the last row before this CSV was begun
     size: int | None  # of the CSV up to that row; None: unknown, with a database that is new or of version 0.1
     ran: float  # seconds, before this start
-    noted: float  # the clock, as it was last written to the database
+    clock_saved: float  # the clock, as it was last written to the database
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.path, self.state_path, self.wal_path = folder, folder / LOG, folder / STATE, folder / WAL
+        self.folder, self.path, self.state_path, self.wal_path = (
+            folder,
+            folder / CSV_NAME,
+            folder / STATE_NAME,
+            folder / WAL,
+        )
         self.lock = asyncio.Lock()
         self.repeats = self.contradictions = 0
         self.started = time.monotonic()
@@ -222,9 +227,9 @@ class MetricLog:
         self.lock_folder()
         self.open_state()
         (self.ran,) = self.db.execute("SELECT clock FROM csv").fetchone()
-        self.noted = self.ran
+        self.clock_saved = self.ran
         self.models = Models(folder / "models.csv")
-        self.write()
+        self.write_due_rows()
 
     def close(self) -> None:
         self.db.close()
@@ -232,17 +237,17 @@ class MetricLog:
 
     # --- Joining ---
 
-    def add(self, halves: list[Half]) -> list[tuple[Message, str]]:
+    def add(self, halves: list[Half]) -> list[tuple[QueuedMessage, str]]:
         """Join the halves and write the rows: what is left are those that contradict a known one, with the reason.
 
         When this returns all is synced, in files that are still there.
         """
         self.keep_state()
-        contradictions = list[tuple[Message, str]]()
+        contradictions = list[tuple[QueuedMessage, str]]()
         waiting, joined = dict[float, Half](), list[tuple[float, float, float]]()
         self.db.execute("BEGIN IMMEDIATE")
         with self.db:  # commits, or rolls back
-            known = self.known([half.id for half in halves])
+            known = self.known_values([half.id for half in halves])
             for half in halves:
                 pair = known.setdefault(half.id, {})
                 if half.queue not in pair:
@@ -266,13 +271,13 @@ class MetricLog:
                 [(half.id, half.queue, half.value, now, half.body) for half in waiting.values()],
             )
             self.db.execute("DELETE FROM rows WHERE seq <= ?", (self.written - KNOWN,))
-            self.note_time(TICK)
-        self.write()
-        self.models.note(halves)
+            self.save_clock(TICK)
+        self.write_due_rows()
+        self.models.record(halves)
         self.keep_state()
         return contradictions
 
-    def known(self, ids: list[float]) -> dict[float, dict[str, float]]:
+    def known_values(self, ids: list[float]) -> dict[float, dict[str, float]]:
         """What the database has of these ids: the value from each queue."""
         marks = ",".join("?" * len(ids))
         rows = self.db.execute(f"SELECT id, y_true, y_pred FROM rows WHERE id IN ({marks})", ids)
@@ -284,16 +289,16 @@ class MetricLog:
         """Seconds that a metric has been running on this folder: a wall clock can jump, and is no stopwatch."""
         return self.ran + time.monotonic() - self.started
 
-    def note_time(self, step: float) -> None:
+    def save_clock(self, step: float) -> None:
         """Write the clock to the database if that was last done more than `step` seconds ago."""
-        if (now := self.clock()) > self.noted + step:
+        if (now := self.clock()) > self.clock_saved + step:
             self.db.execute("UPDATE csv SET clock = ?", (now,))
-            self.noted = now
+            self.clock_saved = now
 
     def expired(self, ttl: float) -> list[Half]:
         """The halves that have waited for longer than so many seconds, the oldest EXPIRED of them."""
         self.keep_state()
-        self.note_time(NOTE)  # otherwise the time in which nothing came would not count after a restart
+        self.save_clock(CLOCK_INTERVAL)  # otherwise the time in which nothing came would not count after a restart
         query = "SELECT queue, id, value, message, '', seq FROM halves WHERE since < ? ORDER BY seq LIMIT ?"
         return [Half(*row) for row in self.db.execute(query, (self.clock() - ttl, EXPIRED))]
 
@@ -304,23 +309,23 @@ class MetricLog:
 
     # --- The CSV ---
 
-    def write(self) -> None:
+    def write_due_rows(self) -> None:
         """Append to the CSV the rows that it lacks, until all are synced to a file that is still there."""
         while True:
             if self.csv < 0 or identify(self.path) != self.expected:
                 self.open_csv()
             if not (rows := self.rows_due()):
                 return
-            self.append(b"".join(rows.values()))
+            self.append_to_csv(b"".join(rows.values()))
             if os.fstat(self.csv).st_nlink:  # otherwise it was deleted meanwhile, and the rows go into the next one
-                self.note(written=max(rows))
+                self.remember_written(written=max(rows))
 
     def rows_due(self) -> dict[int, bytes]:
         """The next lines of the CSV, by their seq."""
         query = "SELECT seq, id, y_true, y_pred FROM rows WHERE seq > ? ORDER BY seq LIMIT ?"
-        return {seq: line(*row) for seq, *row in self.db.execute(query, (self.written, CHUNK))}
+        return {seq: csv_line(*row) for seq, *row in self.db.execute(query, (self.written, CHUNK))}
 
-    def append(self, text: bytes) -> None:
+    def append_to_csv(self, text: bytes) -> None:
         size = (self.size or 0) + len(text)  # calculated, so that a change by somebody else is noticed
         try:
             while text:
@@ -329,13 +334,13 @@ class MetricLog:
         except OSError:
             self.close_csv()  # a failed sync proves nothing of what was written: it is written again
             raise
-        self.expect(size)
+        self.remember_size(size)
 
-    def expect(self, size: int) -> None:
+    def remember_size(self, size: int) -> None:
         status = os.fstat(self.csv)
         self.size, self.expected = size, (status.st_dev, status.st_ino, size)
 
-    def note(self, written: int) -> None:
+    def remember_written(self, written: int) -> None:
         """Remember the CSV's last row and its size. Not synced: after a power cut, `compare` finds the rows again."""
         self.written = written
         self.db.execute("PRAGMA synchronous = NORMAL")
@@ -363,9 +368,9 @@ class MetricLog:
             self.first = self.written if begun else self.first
             os.ftruncate(self.csv, 0)
             self.size = 0
-            self.append(HEADER)
+            self.append_to_csv(HEADER)
             sync_folder(self.folder)
-            self.note(written=self.first)
+            self.remember_written(written=self.first)
 
     def compare(self, size: int) -> None:
         """What stands beyond the size that is known to be ours: rows that are due, or lines of somebody else."""
@@ -373,7 +378,7 @@ class MetricLog:
         if size < known:  # cut short: back to the last row that is whole
             query = "SELECT seq, id, y_true, y_pred FROM rows WHERE seq > ? AND seq <= ? ORDER BY seq DESC"
             for seq, *row in self.db.execute(query, (self.first, self.written)):
-                known, self.written = known - len(line(*row)), seq - 1
+                known, self.written = known - len(csv_line(*row)), seq - 1
                 if known <= size:
                     break
         start = max(known, size - TAIL)
@@ -381,11 +386,11 @@ class MetricLog:
         due = self.rows_due()
         if size - known <= TAIL and b"".join(due.values()).startswith(beyond):
             os.ftruncate(self.csv, known)  # what is not known to be on the disk is written again
-            self.expect(known)
+            self.remember_size(known)
         elif beyond.endswith(b"\n") and self.written == written:
             present = set(beyond.splitlines(keepends=True))
-            self.expect(size)
-            self.note(written=max((seq for seq, text in due.items() if text in present), default=written))
+            self.remember_size(size)
+            self.remember_written(written=max((seq for seq, text in due.items() if text in present), default=written))
         else:
             self.written = written
             self.move_aside("a last line that this service did not write")
@@ -492,7 +497,7 @@ class Models:
         with suppress(OSError, ValueError, IndexError):
             self.current = path.read_text().splitlines()[-1].rpartition(",")[2]
 
-    def note(self, halves: Iterable[Half]) -> None:
+    def record(self, halves: Iterable[Half]) -> None:
         """Append a line where another model begins to predict; two at the same time make one line a minute."""
         for half in halves:
             if half.model != self.current and SHA256.fullmatch(half.model) and time.monotonic() > self.due:
@@ -506,7 +511,7 @@ class Exporter:
 
     def __init__(self, metric_log: MetricLog, host: str, port: int) -> None:
         """Serve it on this port, in a thread of its own. Raises UnusableError if the port is taken."""
-        self.log, self.seen = metric_log, metric_log.written
+        self.metric_log, self.seen = metric_log, metric_log.written
         self.rows = Counter("metric_rows", "Rows written to the CSV since the start")
         self.waiting = Gauge("metric_halves_waiting", "Values whose partner has not come")
         self.repeats = Gauge("metric_repeats", "Values that came again since the start")
@@ -532,16 +537,16 @@ class Exporter:
 
     def update(self) -> None:
         query = "SELECT seq, abs(y_true - y_pred) FROM rows WHERE seq > ? AND seq <= ?"
-        for seq, error in self.log.db.execute(query, (self.seen, self.log.written)):
+        for seq, error in self.metric_log.db.execute(query, (self.seen, self.metric_log.written)):
             self.seen = seq
             self.rows.inc()
             if math.isfinite(error * error):  # one that is not would make the sums useless for good
                 self.error.observe(error)
                 self.squared_error.inc(error * error)
-        self.waiting.set(*self.log.db.execute("SELECT count(*) FROM halves").fetchone())
-        self.repeats.set(self.log.repeats)
-        self.contradictions.set(self.log.contradictions)
-        self.last_row.set(os.stat(self.log.path).st_mtime)
+        self.waiting.set(*self.metric_log.db.execute("SELECT count(*) FROM halves").fetchone())
+        self.repeats.set(self.metric_log.repeats)
+        self.contradictions.set(self.metric_log.contradictions)
+        self.last_row.set(os.stat(self.metric_log.path).st_mtime)
 
 
 if __name__ == "__main__":

@@ -141,11 +141,11 @@ class Predictor:
     async def answer(self, bodies: list[bytes]) -> list[Prediction | Rejection]:
         """One answer for each message."""
         async with self.lock:
-            answers = await self.ask(bodies)
+            answers = await self.answer_or_restart(bodies)
         self.recent.extend(body for body, answer in zip(bodies, answers, strict=True) if isinstance(answer, Prediction))
         return answers
 
-    async def ask(self, bodies: list[bytes], deaths: int = 0) -> list[Prediction | Rejection]:
+    async def answer_or_restart(self, bodies: list[bytes], deaths: int = 0) -> list[Prediction | Rejection]:
         """If the process dies of a batch, its messages are tried again one by one."""
         try:
             return await self.process.answer(bodies, self.settings.predict_timeout)
@@ -154,9 +154,9 @@ class Predictor:
             await self.process.end()
             self.process = await ModelProcess.start(self.settings)
             if len(bodies) > 1:
-                return [answer for body in bodies for answer in await self.ask([body])]
+                return [answer for body in bodies for answer in await self.answer_or_restart([body])]
             if deaths + 1 < DEATHS:
-                return await self.ask(bodies, deaths + 1)
+                return await self.answer_or_restart(bodies, deaths + 1)
             return [Rejection(f"the model's process died of it {DEATHS} times ({error})")]
 
     async def replace_model(self) -> None:
@@ -301,7 +301,7 @@ def answer_batches() -> None:
         regressor = Regressor(settings.model_path, settings.model_sha256, settings, settings.positive_class)
         send(Loaded(regressor.sha256))
         for line in sys.stdin.buffer:
-            send(Answers(answer(regressor, msgspec.json.decode(line, type=list[bytes]))))
+            send(Answers(answer_messages(regressor, msgspec.json.decode(line, type=list[bytes]))))
     except UnusableError as error:
         send(Unusable(str(error)))
     except BrokenPipeError:
@@ -310,7 +310,7 @@ def answer_batches() -> None:
         send(Unusable(describe(error)))
 
 
-def answer(regressor: Regressor, bodies: list[bytes]) -> list[Prediction | Rejection]:
+def answer_messages(regressor: Regressor, bodies: list[bytes]) -> list[Prediction | Rejection]:
     """One answer for each message of `features`; the valid ones of n vectors go to the model in one call."""
     vectors = [parse(body, Vector) for body in bodies]
     predictions = iter(regressor.predict([vector.body for vector in vectors if isinstance(vector, Vector)]))

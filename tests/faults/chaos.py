@@ -32,7 +32,7 @@ from faults.faulty_models import SumOfThree, pickled
 from faults.oracle import QUORUM, Oracle, dataset, table
 from faults.take_away import STATE, WAYS
 from harness import DRIVER, HEADER, QUEUES, ROOT, SERVICES, Client, Clock, Service, eventually
-from local import Broker
+from local import Node
 from pipeline.broker import ARGUMENTS
 
 KILLS = {"features": 1, "model": 4, "model's process": 1, "metric": 4, "broker": 1}  # of each in a round
@@ -97,7 +97,7 @@ class Chaos:
 
     def __init__(self, seed: int, folder: Path, stack: ExitStack, image: str) -> None:
         self.random, self.folder, self.logs = random.Random(seed), folder, folder / "logs"
-        self.broker = stack.enter_context(Broker(folder / "broker", image=image))
+        self.broker = stack.enter_context(Node(folder / "broker", image=image))
         self.restart = threading.Thread()  # of the broker
         self.transient = set(QUEUES)
         for queue in QUEUES:

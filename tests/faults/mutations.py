@@ -87,13 +87,13 @@ Samples.draw = draw_and_forget
     Mutation(
         "a repeat is not known",
         "metric",
-        "MetricLog.known = lambda self, ids: {}",
+        "MetricLog.known_values = lambda self, ids: {}",
         "test_bad_messages.py::test_the_second_of_two_halves_that_differ_is_refused",
     ),
     Mutation(
         "a torn line stays",
         "metric",
-        "MetricLog.compare = lambda self, size: self.expect(size)",
+        "MetricLog.compare = lambda self, size: self.remember_size(size)",
         "test_steps.py::test_metric_killed_at_a_step_of_its_write_makes_each_row_once[half-write]",
     ),
     Mutation(

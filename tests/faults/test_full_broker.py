@@ -6,7 +6,7 @@ from faults.faulty_models import MAGIC, Sum, SumOfThree, Uneven, pickled
 from faults.oracle import QUORUM
 from features import WAITING, WAITING_BYTES
 from harness import QUEUES, ROOT, Client, Run, eventually
-from local import Broker
+from local import Node
 
 import json
 import time
@@ -112,7 +112,7 @@ def test_model_takes_no_more_large_vectors_than_it_can_hold(client: Client, run:
 
 
 @pytest.mark.long
-def test_model_goes_on_after_the_brokers_disk_was_full(fragile: Broker, run: Run, tmp_path: Path) -> None:
+def test_model_goes_on_after_the_brokers_disk_was_full(fragile: Node, run: Run, tmp_path: Path) -> None:
     """It publishes in order to consume, so it is blocked as well: with one line, and until there is room."""
     client = Client(fragile.url)
     client.declare("features", **QUORUM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faults.oracle import QUORUM
 from harness import Client, Run, eventually, rows
-from local import Broker
+from local import Node
 
 import contextlib
 import time
@@ -62,7 +62,7 @@ def test_a_stream_is_rejected_in_one_line(client: Client, run: Run, name: str, q
 
 
 @pytest.fixture
-def policy(node: Broker) -> Iterator[Callable[[str], str]]:
+def policy(node: Node) -> Iterator[Callable[[str], str]]:
     """Set a policy on y_true; it ends with the test."""
     yield lambda definition: node.ctl("set_policy", "test", "^y_true$", definition)
     node.ctl("clear_policy", "test")
@@ -118,9 +118,7 @@ def test_a_queue_deleted_and_declared_again_at_once_is_consumed_again(client: Cl
     assert metric.terminate() == 0
 
 
-def test_a_queue_that_another_client_holds_costs_one_line(
-    client: Client, node: Broker, run: Run, tmp_path: Path
-) -> None:
+def test_a_queue_that_another_client_holds_costs_one_line(client: Client, node: Node, run: Run, tmp_path: Path) -> None:
     client.declare("y_true")  # a quorum queue takes no exclusive consumers
     other = Client(node.url)
     other.channel.basic_consume("y_true", lambda *_: None, exclusive=True)

@@ -6,7 +6,7 @@ from faults.faulty_models import SumOfThree, pickled
 from faults.oracle import QUORUM, dataset
 from faults.proxy import Proxy
 from harness import ROOT, Client, Run, eventually, rows
-from local import Broker
+from local import Node
 
 import json
 import time
@@ -57,7 +57,7 @@ def pipeline(run: Run, tmp_path: Path) -> Pipeline:
 
 
 @pytest.mark.long
-def test_a_broker_that_is_absent_and_ends_now_and_then(fragile: Broker, pipeline: Pipeline) -> None:
+def test_a_broker_that_is_absent_and_ends_now_and_then(fragile: Node, pipeline: Pipeline) -> None:
     fragile.stop()
     pipeline.start(fragile.url)
     pipeline.wait_for_log("no connection")
@@ -72,7 +72,7 @@ def test_a_broker_that_is_absent_and_ends_now_and_then(fragile: Broker, pipeline
     pipeline.stop(outages=3)
 
 
-def test_connections_closed_by_the_operator(fragile: Broker, pipeline: Pipeline) -> None:
+def test_connections_closed_by_the_operator(fragile: Node, pipeline: Pipeline) -> None:
     pipeline.start(fragile.url)
     for outage in range(1, 4):
         pipeline.wait_for_log("connected", outage)
@@ -83,7 +83,7 @@ def test_connections_closed_by_the_operator(fragile: Broker, pipeline: Pipeline)
     pipeline.stop(outages=3)
 
 
-def test_a_broker_that_blocks_publishers(fragile: Broker, pipeline: Pipeline) -> None:
+def test_a_broker_that_blocks_publishers(fragile: Node, pipeline: Pipeline) -> None:
     """It tells those who publish: features for sure."""
     pipeline.start(fragile.url)
     for times in (1, 2):
@@ -98,7 +98,7 @@ def test_a_broker_that_blocks_publishers(fragile: Broker, pipeline: Pipeline) ->
 
 
 @pytest.mark.parametrize("queue", ["features", "y_true", "y_pred", "dead_letters"])
-def test_a_queue_deleted_under_load(client: Client, node: Broker, pipeline: Pipeline, queue: str) -> None:
+def test_a_queue_deleted_under_load(client: Client, node: Node, pipeline: Pipeline, queue: str) -> None:
     """Whoever uses it declares it again; what was in it is gone, as the operator wished."""
     pipeline.start(node.url)
     pipeline.goes_on()
@@ -113,7 +113,7 @@ def test_a_queue_deleted_under_load(client: Client, node: Broker, pipeline: Pipe
 
 
 @pytest.mark.long
-def test_a_network_that_falls_silent(client: Client, node: Broker, pipeline: Pipeline) -> None:
+def test_a_network_that_falls_silent(client: Client, node: Node, pipeline: Pipeline) -> None:
     """No end of the connection ever comes, and a new one is never answered."""
     with Proxy(node.port) as proxy:
         pipeline.start(proxy.url)
@@ -127,7 +127,7 @@ def test_a_network_that_falls_silent(client: Client, node: Broker, pipeline: Pip
 
 
 @pytest.mark.parametrize("interval", [0, 0.3])
-def test_features_draws_as_before_after_its_connection_was_closed(fragile: Broker, run: Run, interval: float) -> None:
+def test_features_draws_as_before_after_its_connection_was_closed(fragile: Node, run: Run, interval: float) -> None:
     features = run("features", AMQP_URL=fragile.url, INTERVAL=interval)
     features.wait_for_log("connected")
     for outage in range(2, 4):
@@ -137,7 +137,7 @@ def test_features_draws_as_before_after_its_connection_was_closed(fragile: Broke
     assert features.terminate() == 0
 
 
-def test_features_publishes_what_the_broker_refused_before_the_connection_closed(fragile: Broker, run: Run) -> None:
+def test_features_publishes_what_the_broker_refused_before_the_connection_closed(fragile: Node, run: Run) -> None:
     client = Client(fragile.url)
     client.declare("y_true", **{"x-max-length": 5, "x-overflow": "reject-publish"})
     features = run("features", AMQP_URL=fragile.url, INTERVAL=0, COUNT=20)

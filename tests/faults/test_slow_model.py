@@ -5,7 +5,7 @@ from __future__ import annotations
 from faults.faulty_models import MAGIC, Hanging, Slower, pickled
 from faults.oracle import QUORUM
 from harness import QUEUES, ROOT, Client, Run, eventually
-from local import Broker
+from local import Node
 
 import json
 import time
@@ -19,14 +19,14 @@ VECTORS = 150
 
 
 @pytest.fixture(scope="module")
-def strict_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def strict_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node that closes the channel of a consumer that holds a message for a minute."""
-    with Broker(tmp_path_factory.mktemp("strict"), config="consumer_timeout = 60000") as broker:
+    with Node(tmp_path_factory.mktemp("strict"), config="consumer_timeout = 60000") as broker:
         yield broker
 
 
 @pytest.mark.long
-def test_a_second_model_takes_its_share_of_slow_vectors(strict_node: Broker, run: Run, tmp_path: Path) -> None:
+def test_a_second_model_takes_its_share_of_slow_vectors(strict_node: Node, run: Run, tmp_path: Path) -> None:
     client = Client(strict_node.url)
     for queue in QUEUES:
         client.declare(queue, **QUORUM)
@@ -79,7 +79,7 @@ def test_a_model_that_hangs_ends_with_a_service_that_is_killed(client: Client, r
 
 @pytest.mark.long
 def test_an_answer_to_a_lost_connection_is_not_taken_for_that_to_another_vector(
-    fragile: Broker, run: Run, tmp_path: Path
+    fragile: Node, run: Run, tmp_path: Path
 ) -> None:
     env = {"AMQP_URL": fragile.url, "MODEL_PATH": pickled(Slower(), tmp_path), "PYTHONPATH": ROOT / "tests"}
     model = run("model", **env)
@@ -101,7 +101,7 @@ def test_an_answer_to_a_lost_connection_is_not_taken_for_that_to_another_vector(
 
 @pytest.mark.long
 def test_a_vector_that_hangs_is_given_up_although_its_connection_was_lost(
-    fragile: Broker, run: Run, tmp_path: Path
+    fragile: Node, run: Run, tmp_path: Path
 ) -> None:
     """Of 200 kB, more than the pipe to the model's process takes while nothing is read from it."""
     env = {"AMQP_URL": fragile.url, "MODEL_PATH": pickled(Hanging(), tmp_path), "PYTHONPATH": ROOT / "tests"}

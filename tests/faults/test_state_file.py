@@ -113,7 +113,7 @@ def test_a_note_that_fails_does_not_leave_later_values_unsynced(tmp_path: Path) 
     denying = True
     log.db.set_authorizer(deny)
     with pytest.raises(sqlite3.DatabaseError):
-        log.note(1)
+        log.remember_written(1)
     denying = False
     assert log.db.execute("PRAGMA synchronous").fetchone() == (2,)
     log.close()

@@ -6,7 +6,7 @@ from faults.faulty_models import MAGIC, Slow, pickled
 from faults.oracle import QUORUM
 from faults.proxy import Proxy
 from harness import DRIVER, QUEUES, ROOT, SERVICES, Client, Run, Service, eventually, rows
-from local import Broker
+from local import Node
 
 import json
 import signal
@@ -43,7 +43,7 @@ def test_stop_without_a_broker(run: Run, name: str) -> None:
 
 @each
 def test_stop_with_a_broker_that_does_not_answer(
-    client: Client, run: Run, node: Broker, tmp_path: Path, name: str
+    client: Client, run: Run, node: Node, tmp_path: Path, name: str
 ) -> None:
     with Proxy(node.port) as proxy:
         opened = run(name, AMQP_URL=proxy.url)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness import Client, Run, eventually, rows
-from local import Broker
-from local.__main__ import define
+from local import Node
+from local.__main__ import import_definitions
 
 import json
 import os
@@ -21,23 +21,23 @@ CHAMPION = ("features", "model", "metric")
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node that copies all samples for a challenger; each test leaves it so."""
-    with Broker(tmp_path_factory.mktemp("challenger"), plugins=["rabbitmq_shovel"]) as broker:
-        define(broker, {"challenger"})
+    with Node(tmp_path_factory.mktemp("challenger"), plugins=["rabbitmq_shovel"]) as broker:
+        import_definitions(broker, {"challenger"})
         yield broker
 
 
-def challenger(broker: Broker, tmp_path: Path) -> dict[str, Any]:
+def challenger(broker: Node, tmp_path: Path) -> dict[str, Any]:
     """The settings of a service of the challenger."""
     return {"AMQP_URL": url(broker), "LOGS_DIR": tmp_path / "logs/challenger"}
 
 
-def url(broker: Broker) -> str:
+def url(broker: Node) -> str:
     return broker.url.replace("%2F", "challenger")
 
 
-def seconds_of_cpu(broker: Broker) -> float:
+def seconds_of_cpu(broker: Node) -> float:
     assert broker.process
     times = Path(f"/proc/{broker.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
@@ -47,7 +47,7 @@ def lengths(client: Client, *queues: str) -> list[int]:
     return [client.count(queue) for queue in queues]
 
 
-def test_both_models_get_every_sample_whatever_is_killed(run: Run, broker: Broker, tmp_path: Path) -> None:
+def test_both_models_get_every_sample_whatever_is_killed(run: Run, broker: Node, tmp_path: Path) -> None:
     own, logs = challenger(broker, tmp_path), tmp_path / "logs"
     services = [run(name, AMQP_URL=broker.url) for name in ("model", "metric")]
     theirs = {name: run(name, **own) for name in ("model", "metric")}
@@ -71,9 +71,7 @@ def test_both_models_get_every_sample_whatever_is_killed(run: Run, broker: Broke
     assert {row[:2] for row in first} == {row[:2] for row in second}  # ids and labels
 
 
-def test_a_dead_challenger_holds_nothing_up_and_its_queues_are_bounded(
-    run: Run, broker: Broker, tmp_path: Path
-) -> None:
+def test_a_dead_challenger_holds_nothing_up_and_its_queues_are_bounded(run: Run, broker: Node, tmp_path: Path) -> None:
     limit, n = 500, 4000
     for vhost, pattern in ("/", "^challenger"), ("challenger", "^(features|y_true)$"):
         broker.ctl("set_policy", "--vhost", vhost, "limit", pattern, json.dumps({"max-length": limit}))
@@ -105,19 +103,17 @@ def test_a_dead_challenger_holds_nothing_up_and_its_queues_are_bounded(
         each.connection.close()
     for vhost in "/", "challenger":
         broker.ctl("clear_policy", "--vhost", vhost, "limit")
-    define(broker, {"challenger"})
+    import_definitions(broker, {"challenger"})
 
 
-def test_a_sample_is_not_lost_while_a_queue_of_the_champion_is_missing(
-    run: Run, broker: Broker, tmp_path: Path
-) -> None:
+def test_a_sample_is_not_lost_while_a_queue_of_the_champion_is_missing(run: Run, broker: Node, tmp_path: Path) -> None:
     """With two queues bound, `mandatory` alone would call a sample delivered that only the challenger got."""
     client = Client(broker.url)
     client.delete("y_true")
     features = run("features", AMQP_URL=broker.url, AMQP_EXCHANGE="samples", INTERVAL=0, COUNT=10)
     features.wait_for_log("the broker rejects messages for y_true; trying again every second")
     client.connection.close()
-    define(broker, {"challenger"})
+    import_definitions(broker, {"challenger"})
     assert features.wait() == 0
     client = Client(broker.url)
     assert [len(client.take(queue, 10)) for queue in ("features", "y_true")] == [10, 10]
@@ -126,11 +122,11 @@ def test_a_sample_is_not_lost_while_a_queue_of_the_champion_is_missing(
 
 
 def test_queues_that_exist_in_another_form_stay(tmp_path: Path) -> None:
-    with Broker(tmp_path / "node", plugins=["rabbitmq_shovel"]) as broker:
+    with Node(tmp_path / "node", plugins=["rabbitmq_shovel"]) as broker:
         client = Client(broker.url)
         client.channel.queue_declare("features", durable=True)
         client.publish("features", b"1")
-        define(broker, {"challenger"})
+        import_definitions(broker, {"challenger"})
         client.channel.basic_publish("samples", "features", b"2", mandatory=True)
         assert [body for body, _ in client.take("features", 2)] == [b"1", b"2"]
         with pytest.raises((NackError, UnroutableError)):
@@ -138,7 +134,7 @@ def test_queues_that_exist_in_another_form_stay(tmp_path: Path) -> None:
         client.connection.close()
 
 
-def test_the_queues_are_made_as_the_services_make_them(run: Run, broker: Broker, tmp_path: Path) -> None:
+def test_the_queues_are_made_as_the_services_make_them(run: Run, broker: Node, tmp_path: Path) -> None:
     """A service accepts another form as well, with a warning: the challenger's drop what is more than they take."""
     champion = run("metric", AMQP_URL=broker.url)
     theirs = [run(name, **challenger(broker, tmp_path)) for name in ("model", "metric")]

@@ -1,7 +1,7 @@
 """What metric tells Prometheus, and that telling it costs no row."""
 
 from harness import Client, Run, eventually, rows
-from local import Broker, free_port
+from local import Node, free_port
 
 import os
 import re
@@ -131,7 +131,7 @@ def few_files() -> Iterator[Callable[[int], None]]:
 
 @pytest.mark.long
 def test_slow_clients_do_not_use_up_the_files_of_metric(
-    fragile: Broker, run: Run, tmp_path: Path, few_files: Callable[[int], None]
+    fragile: Node, run: Run, tmp_path: Path, few_files: Callable[[int], None]
 ) -> None:
     """More of them than it may open files, while it has to connect again."""
     port = free_port()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness import ROOT, Client, Run, eventually, execute, rows, shell, snippet
-from local import Broker
-from local.__main__ import define
+from local import Node
+from local.__main__ import import_definitions
 
 import json
 import os
@@ -26,7 +26,7 @@ def rows_if(logs: Path, n: int) -> list[tuple[float, float, float, float]] | Non
 
 
 @pytest.mark.broker
-def test_a_producer_whose_label_comes_an_hour_later(client: Client, run: Run, node: Broker, tmp_path: Path) -> None:
+def test_a_producer_whose_label_comes_an_hour_later(client: Client, run: Run, node: Node, tmp_path: Path) -> None:
     for name in ("model", "metric"):
         run(name).wait_for_log("connected")
     program = snippet("own-data.md", '"y_true"').replace(ADDRESS, node.url)
@@ -43,7 +43,7 @@ def test_a_producer_whose_label_comes_an_hour_later(client: Client, run: Run, no
 
 @pytest.mark.broker
 def test_dead_letters_are_put_back_and_hopeless_ones_discarded(
-    client: Client, run: Run, node: Broker, tmp_path: Path
+    client: Client, run: Run, node: Node, tmp_path: Path
 ) -> None:
     first = run("metric", PENDING_TTL=0.01)  # too short a time for any label
     first.wait_for_log("connected")
@@ -65,8 +65,8 @@ def test_dead_letters_are_put_back_and_hopeless_ones_discarded(
 def test_the_past_is_published_again(tmp_path: Path) -> None:
     within, all_of_it = re.findall("^ *(make replay .*)$", (ROOT / "docs/challenger.md").read_text(), re.MULTILINE)
     ids = [datetime(2026, 11, day).timestamp() for day in (1, 2, 3)]
-    with Broker(tmp_path / "node", plugins=["rabbitmq_shovel"]) as broker:
-        define(broker, {"challenger", "history"})
+    with Node(tmp_path / "node", plugins=["rabbitmq_shovel"]) as broker:
+        import_definitions(broker, {"challenger", "history"})
         client, other = Client(broker.url), Client(broker.url.replace("%2F", "challenger"))
         for sample_id in ids:
             client.channel.basic_publish("samples", "y_true", json.dumps({"id": sample_id, "body": 1}))

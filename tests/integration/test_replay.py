@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness import QUEUES, ROOT, Client
-from local import Broker
-from local.__main__ import define
+from local import Node
+from local.__main__ import import_definitions
 from pipeline.broker import ARGUMENTS
 
 import json
@@ -24,27 +24,27 @@ KINDS = ("features", "y_true")
 
 
 @pytest.fixture(scope="module")
-def history_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def history_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node with a second virtual host."""
-    with Broker(tmp_path_factory.mktemp("history")) as broker:
+    with Node(tmp_path_factory.mktemp("history")) as broker:
         broker.ctl("add_vhost", "second")
         broker.ctl("set_permissions", "--vhost", "second", "guest", ".*", ".*", ".*")
         yield broker
 
 
 @pytest.fixture
-def broker(history_node: Broker) -> Broker:
+def broker(history_node: Node) -> Node:
     """A node that keeps the history; all its queues are new."""
     for url in history_node.url, second(history_node):
         client = Client(url)
         for queue in (*QUEUES, "history"):
             client.delete(queue)
         client.connection.close()
-    define(history_node, {"history"})
+    import_definitions(history_node, {"history"})
     return history_node
 
 
-def second(broker: Broker) -> str:
+def second(broker: Node) -> str:
     return broker.url.replace("%2F", "second")
 
 
@@ -61,7 +61,7 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     return output + errors
 
 
-def sent(broker: Broker, *bodies: bytes, queue: str = "y_true") -> None:
+def sent(broker: Node, *bodies: bytes, queue: str = "y_true") -> None:
     client = Client(broker.url)
     for body in bodies:
         client.channel.basic_publish("samples", queue, body, mandatory=True)
@@ -76,7 +76,7 @@ def taken(url: str, *queues: str) -> list[list[bytes]]:
     return bodies
 
 
-def test_a_range_comes_again_with_its_bytes(broker: Broker) -> None:
+def test_a_range_comes_again_with_its_bytes(broker: Node) -> None:
     bodies = [b'{ "id":%s, "body": 1}' % sample_id for sample_id in (b"1", b"2", b"2.50", b"3e0", b"4")]
     sent(broker, *bodies[:3], b"no message", b'{"id": 2, "body": "high"}', *bodies[3:])
     sent(broker, b'{"id": 2, "body": [null, 0.10]}', b'{"id": 9, "body": [1]}', queue="features")
@@ -89,7 +89,7 @@ def test_a_range_comes_again_with_its_bytes(broker: Broker) -> None:
     assert (len(vectors), values) == (4, bodies + bodies[1:])
 
 
-def test_a_time_leads_to_its_samples(broker: Broker) -> None:
+def test_a_time_leads_to_its_samples(broker: Node) -> None:
     now = time.time()
     bodies = [b'{"id": %r, "body": 1}' % sample_id for sample_id in (now - 7200, now - 1800, now)]
     sent(broker, *bodies)
@@ -98,7 +98,7 @@ def test_a_time_leads_to_its_samples(broker: Broker) -> None:
     assert taken(second(broker), *KINDS) == [[], bodies[1:2]]
 
 
-def test_nothing_is_lost_when_replay_and_broker_are_killed(broker: Broker) -> None:
+def test_nothing_is_lost_when_replay_and_broker_are_killed(broker: Node) -> None:
     n = 20_000
     bodies = [b'{"id": %d, "body": 0}' % sample_id for sample_id in range(n)]
     with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
@@ -132,7 +132,7 @@ def test_nothing_is_lost_when_replay_and_broker_are_killed(broker: Broker) -> No
     client.connection.close()
 
 
-def test_without_a_history_there_is_one_line(client: Client, node: Broker) -> None:
+def test_without_a_history_there_is_one_line(client: Client, node: Node) -> None:
     assert finish(start("replay", "--broker", node.url), code=2) == (
         "make replay: this broker keeps no history: that takes OPTIONS=history\n"
     )
@@ -141,13 +141,13 @@ def test_without_a_history_there_is_one_line(client: Client, node: Broker) -> No
     )
 
 
-def letters(node: Broker, *arguments: str) -> dict[str, int]:
+def letters(node: Node, *arguments: str) -> dict[str, int]:
     """What `make letters` prints: how many letters by what stands after the number."""
     printed = finish(start("letters", "--broker", node.url, *arguments))
     return {" ".join(words): int(n.replace(",", "")) for n, *words in map(str.split, printed.splitlines())}
 
 
-def test_letters_are_counted_put_back_and_discarded(client: Client, node: Broker) -> None:
+def test_letters_are_counted_put_back_and_discarded(client: Client, node: Node) -> None:
     def letter(body: bytes, **headers: str) -> None:
         client.channel.basic_publish("", "dead_letters", body, pika.BasicProperties(headers=headers), mandatory=True)
 

@@ -1,7 +1,7 @@
 """amqps:// with a private certificate authority, against a real TLS listener."""
 
 from harness import Client, Service
-from local import Broker, free_port
+from local import Node, free_port
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ def test_amqps_with_a_private_authority(tmp_path: Path, run: Callable[..., Servi
         f"ssl_options.keyfile = {tmp_path}/s.key\n"
         f"ssl_options.cacertfile = {ours}"
     )
-    with Broker(tmp_path / "broker", config=config) as broker:
+    with Node(tmp_path / "broker", config=config) as broker:
         url = f"amqps://guest:guest@127.0.0.1:{port}/%2F"
         stranger = run("features", AMQP_URL=url, COUNT=1, SSL_CERT_FILE=other)
         stranger.wait_for_log("certificate verify failed")

@@ -57,7 +57,7 @@ def samples() -> Callable[..., Samples]:
 def drawn(samples: Samples) -> int:
     """Draw what is due, confirm it, and return how many samples it was."""
     n = len(samples.draw()) // 2
-    samples.confirmed()
+    samples.forget_confirmed()
     return n
 
 
@@ -80,7 +80,7 @@ def test_ids_go_on_from_batch_to_batch_while_the_clock_goes_back(
     for now in (2e9, 1e9, 2e9 + 1):
         monkeypatch.setattr(time, "time", lambda now=now: now)
         ids += [json.loads(message.body)["id"] for message in drawing.draw()[::2]]
-        drawing.confirmed()
+        drawing.forget_confirmed()
     assert len(ids) == 3 * features.BATCH
     assert all(a < b for a, b in pairwise(ids))
 
@@ -90,7 +90,7 @@ def test_what_is_not_confirmed_stays_as_it_was_drawn(samples: Callable[..., Samp
     messages = list(drawing.draw())
     assert messages
     assert drawing.unconfirmed == messages
-    drawing.confirmed()
+    drawing.forget_confirmed()
     assert drawing.unconfirmed == []
 
 

@@ -1,7 +1,7 @@
 """What is a message, and what a person reads about bytes that are none."""
 
 from harness import ROOT
-from model import ModelSettings, Prediction, answer
+from model import ModelSettings, Prediction, answer_messages
 from pipeline.messages import MAX_BODY, Value, Vector, encode, parse
 from pipeline.regressor import Regressor
 
@@ -66,7 +66,7 @@ def committed() -> Regressor:
 )
 def test_an_id_leaves_the_model_as_it_came_to_the_character(committed: Regressor, sample_id: str) -> None:
     body = f'{{ "body": {[0.01] * 10}, "unit": "mg/dl", "id" :  {sample_id}  }}'
-    (result,) = answer(committed, [body.encode()])
+    (result,) = answer_messages(committed, [body.encode()])
     assert isinstance(result, Prediction), result
     assert result.message.startswith(b'{"id":' + sample_id.encode() + b',"body":')
     value = parse(result.message, Value)

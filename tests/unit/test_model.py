@@ -1,7 +1,7 @@
 """Answering the messages of a batch, without a broker or a process. What regressor.py does has tests of its own."""
 
 from harness import ROOT
-from model import ModelSettings, Prediction, Rejection, answer
+from model import ModelSettings, Prediction, Rejection, answer_messages
 from pipeline.messages import Value, parse
 from pipeline.regressor import Regressor
 
@@ -49,7 +49,7 @@ def message(sample_id: object, *body: object) -> bytes:
 
 
 def test_a_batch_is_one_call_and_the_answers_keep_its_order(reciprocal: Regressor) -> None:
-    answers = answer(reciprocal, [message(i, i) for i in range(1, 500)])
+    answers = answer_messages(reciprocal, [message(i, i) for i in range(1, 500)])
     assert reciprocal.model.calls == 1
     assert all(isinstance(each, Prediction) for each in answers)
     values = [json.loads(each.message) for each in answers if isinstance(each, Prediction)]
@@ -57,7 +57,7 @@ def test_a_batch_is_one_call_and_the_answers_keep_its_order(reciprocal: Regresso
 
 
 def test_the_model_is_not_asked_where_there_is_nothing_to_ask(reciprocal: Regressor) -> None:
-    answers = answer(reciprocal, [b"bad", b"", message(1), message(1, 2, 3)])
+    answers = answer_messages(reciprocal, [b"bad", b"", message(1), message(1, 2, 3)])
     assert reciprocal.model.calls == 0
     reasons = [each.reason for each in answers if isinstance(each, Rejection)]
     assert [reason.split(" at ")[0] for reason in reasons] == [
@@ -69,7 +69,7 @@ def test_the_model_is_not_asked_where_there_is_nothing_to_ask(reciprocal: Regres
 
 
 def test_one_bad_vector_does_not_spoil_its_batch(reciprocal: Regressor) -> None:
-    answers = answer(
+    answers = answer_messages(
         reciprocal, [message(1, 2), message(2, 0), b"bad", message(3, -1), message(4, None), message(5, 4)]
     )
     predictions = {i: json.loads(each.message) for i, each in enumerate(answers) if isinstance(each, Prediction)}
@@ -83,7 +83,7 @@ def test_one_bad_vector_does_not_spoil_its_batch(reciprocal: Regressor) -> None:
 
 
 def test_the_number_of_features_is_checked(committed: Regressor) -> None:
-    (rejection,) = answer(committed, [message(1, *[0.0] * 9)])
+    (rejection,) = answer_messages(committed, [message(1, *[0.0] * 9)])
     assert rejection == Rejection("expected 10 features, got 9")
 
 
@@ -91,7 +91,7 @@ def test_the_committed_model_loads_and_answers_without_a_warning(
     committed: Regressor, recwarn: pytest.WarningsRecorder
 ) -> None:
     X, y = load_diabetes(return_X_y=True)
-    answers = answer(committed, [message(i, *x) for i, x in enumerate(X[::4].tolist())])
+    answers = answer_messages(committed, [message(i, *x) for i, x in enumerate(X[::4].tolist())])
     assert not recwarn.list
     y_pred = [json.loads(each.message)["body"] for each in answers if isinstance(each, Prediction)]
     assert np.abs(np.array(y_pred) - y[::4]).mean() == pytest.approx(49.56, abs=0.01)
@@ -99,7 +99,7 @@ def test_the_committed_model_loads_and_answers_without_a_warning(
 
 
 def test_a_prediction_is_a_message_that_metric_takes(committed: Regressor) -> None:
-    (prediction,) = answer(committed, [message(1.5, *[0.0] * 10)])
+    (prediction,) = answer_messages(committed, [message(1.5, *[0.0] * 10)])
     assert isinstance(prediction, Prediction)
     value = parse(prediction.message, Value)
     assert isinstance(value, Value)

@@ -19,7 +19,7 @@ START_DEADLINE = 60.0  # seconds; a start takes about 4 s on 2 idle cores
 STOP_DEADLINE = 30.0  # seconds; a clean stop takes 1 to 2 s
 
 
-class BrokerError(Exception):
+class NodeError(Exception):
     """The node failed; the text has the end of its log."""
 
 
@@ -38,7 +38,7 @@ def free_port(preferred: int | None = None) -> int:
             except OSError:
                 continue
             return port
-    raise BrokerError("no free port on 127.0.0.1")
+    raise NodeError("no free port on 127.0.0.1")
 
 
 def speaks_amqp(port: int) -> bool:
@@ -51,7 +51,7 @@ def speaks_amqp(port: int) -> bool:
         return False
 
 
-class Broker:
+class Node:
     """A private RabbitMQ node: everything it writes is in `folder`, all its ports are its own.
 
     It comes from the system's package or, where that is missing, from the image (RABBITMQ_IMAGE).
@@ -111,7 +111,7 @@ class Broker:
         try:
             while not speaks_amqp(self.port):
                 if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise BrokerError(f"RabbitMQ did not start; the end of its log:\n{self._log_end()}")
+                    raise NodeError(f"RabbitMQ did not start; the end of its log:\n{self._log_end()}")
                 time.sleep(0.05)
         except BaseException:  # Ctrl-C included
             self.kill()
@@ -154,7 +154,7 @@ class Broker:
             check=False,
         )
         if done.returncode != 0:
-            raise BrokerError(f"rabbitmqctl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+            raise NodeError(f"rabbitmqctl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
     def __enter__(self) -> Self:
