@@ -5,7 +5,7 @@ and draws them in LOGS_DIR/groups.png. BY names the column: any one of the datas
 Numbers with many values make four groups of about equal size.
 
 Each row of the dataset counts once, however often it was drawn. The ids lead to the rows as long as features has no
-SEED; where they do not, nothing is printed but why.
+SEED; where they do not, only the reason is printed.
 """
 
 from analysis import BLUE, QUIET, mean_and_margin, read_log, rows_behind, save, with_margin

@@ -1,9 +1,9 @@
-"""What `make bench` runs: how fast the pipeline is beside other ways to write it, and how flat it stays as it grows.
+"""What `make bench` runs: the speed of the pipeline next to other implementations, and how it scales.
 
-    python benchmarks/bench.py [--quick] [--beside COMMIT] [--url amqp://…] [--output benchmarks/results]
+    python benchmarks/bench.py [--quick] [--compare COMMIT] [--url amqp://…] [--output benchmarks/results]
 
 Everything is measured in one run, in turn and in several rounds, since only what was measured side by side can be
-compared; --beside runs an older commit of this repository in turn with the one at hand. Writes OUTPUT.md and
+compared; --compare runs an older commit of this repository in turn with the one at hand. Writes OUTPUT.md and
 OUTPUT.png; with --quick, whose numbers are too rough to keep, it only prints.
 """
 
@@ -104,7 +104,7 @@ class Run(NamedTuple):
     rate: float  # samples/s, from the first row in the CSV to the last
     delays: list[float]  # seconds from each sample's id to its row
     peaks: dict[str, float]  # MB
-    cpu: dict[str, float]  # seconds a sample, of each service
+    cpu: dict[str, float]  # seconds per sample, of each service
     connected: float  # seconds from metric's start
 
 
@@ -119,7 +119,7 @@ class Bench:
         parameters.heartbeat = 0  # nobody serves it while a measurement runs
         self.channel: Any = pika.BlockingConnection(parameters).channel()
 
-    def refuse_queues(self) -> None:
+    def require_no_queues(self) -> None:
         """Deleting them is the way to clear up, so there must be none of somebody else's."""
         for queue in QUEUES:
             channel = self.channel.connection.channel()
@@ -140,7 +140,7 @@ class Bench:
     def run(
         self, form: str, count: int, logs: Path | None = None, pause: float = 0.01, root: Path = ROOT, **env: object
     ) -> Run:
-        """Run all services of a form until so many samples have a row; without plot in a folder that is given."""
+        """Run all services of a form until `count` samples have a row; without plot in a folder that is given."""
         names = ["metric", "model", "features"] if form in SCRIPTS or logs else ["metric", "model", "plot", "features"]
         logs = logs or Path(tempfile.mkdtemp(dir=self.folder))
         env |= {"COUNT": count, "SEED": 1, "LOGS_DIR": logs, "MODEL_PATH": MODEL}
@@ -224,7 +224,7 @@ def arrivals(csv: Path, offset: int, pause: float) -> Iterator[tuple[float, floa
 
 
 def write_rows(csv: Path, rows: int, end: bytes = b"") -> None:
-    """A log of so many rows, the same hundred thousand again and again, and what is to stand at its end."""
+    """A log of `rows` rows, the same hundred thousand again and again, and what is to stand at its end."""
     block = min(rows, 100_000)
     random = np.random.default_rng(0)
     y_true, y_pred = random.normal(150, 50, (2, block)).tolist()
@@ -261,7 +261,7 @@ def machine(bench: Bench, folder: Path) -> str:
             syncs.append(time.perf_counter() - start)
     return (
         f"{cpu.split(':')[1].strip()}, {os.cpu_count()} cores; Linux {platform.release()}; {place[2]}, "
-        f"{1000 * statistics.median(syncs):.2f} ms an fsync; RabbitMQ {broker}; Python {platform.python_version()}; "
+        f"{1000 * statistics.median(syncs):.2f} ms per fsync; RabbitMQ {broker}; Python {platform.python_version()}; "
         f"pika {pika.__version__}"
     )
 
@@ -284,7 +284,7 @@ class Report:
 
     def text(self, machine: str, picture: str) -> str:
         lines = ["# Benchmarks", "", f"Written by `make bench` on {time.strftime('%Y-%m-%d')}. {machine}.", ""]
-        lines += [f"![The throughput, beside other ways to write it]({picture})", ""]
+        lines += [f"![The throughput, next to other implementations]({picture})", ""]
         lines += ["| target | measured | |", "|---|---|---|"]
         lines += [f"| {what} | {value} | {'met' if met else '**missed**'} |" for what, value, met in self.targets]
         lines += ["", "| what | measured |", "|---|---|", *(f"| {what} | {value} |" for what, value in self.rows), ""]
@@ -309,7 +309,7 @@ def throughput(bench: Bench, report: Report, roots: Roots, rounds: int, share: f
         report.add(f"throughput: {form}", spread)
     for form in roots:
         cpu = {name: 1e6 * statistics.median(run.cpu[name] for run in runs[form]) for name in runs[form][0].cpu}
-        report.add(f"CPU a sample: {form}", ", ".join(f"{name} {value:.0f} µs" for name, value in cpu.items()))
+        report.add(f"CPU per sample: {form}", ", ".join(f"{name} {value:.0f} µs" for name, value in cpu.items()))
     peaks = {name: max(run.peaks[name] for run in runs[OURS]) for name in runs[OURS][0].peaks}
     report.add("memory at most", ", ".join(f"{name} {peak:.0f} MB" for name, peak in peaks.items()))
     return rates
@@ -350,7 +350,7 @@ def slow(folder: Path, report: Report, count: int) -> None:
         lost = sum(model.log.read_text().count("no connection") for model in models)
         bench.clear()
     cost = f"the first answer after {first:.1f} s, all {count} after {seconds:.0f} s, {lost} connections lost"
-    report.add(f"a model of {slow_model.SECONDS} s a vector, a second one 3 s later", cost)
+    report.add(f"a model of {slow_model.SECONDS} s per vector, a second one 3 s later", cost)
     report.target("slow model: first answer", first, 1, "{:.1f} s")
     report.target("slow model: two processes / one", seconds / (count * slow_model.SECONDS), 0.6, "{:.2f}")
 
@@ -464,7 +464,7 @@ def draw(path: Path, rates: dict[str, list[float]], forest: dict[str, float], ma
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a look in three minutes; keeps nothing")
-    parser.add_argument("--beside", metavar="COMMIT", help="an older commit, measured in the same run")
+    parser.add_argument("--compare", metavar="COMMIT", help="an older commit, measured in the same run")
     parser.add_argument("--url", help="a broker that is there, without queues of ours; default: a private one")
     parser.add_argument("--output", type=Path, default=HERE / "results", help="what to write, without .md and .png")
     options = parser.parse_args()
@@ -474,17 +474,17 @@ def main() -> None:
         workshop.mkdir(exist_ok=True)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=workshop)))
         roots = {OURS: ROOT}
-        if options.beside:
-            roots[f"commit {options.beside}"] = older = folder / "older"
+        if options.compare:
+            roots[f"commit {options.compare}"] = older = folder / "older"
             git = ("git", "-C", str(ROOT), "worktree")
-            subprocess.run([*git, "add", "--quiet", "--detach", str(older), options.beside], check=True)
+            subprocess.run([*git, "add", "--quiet", "--detach", str(older), options.compare], check=True)
             stack.callback(subprocess.run, [*git, "remove", "--force", str(older)])
         if options.url:
             bench = Bench(options.url, folder)
         else:
             broker = stack.enter_context(Node(folder / "broker"))
             bench = Bench(broker.url, folder, broker.process.pid if broker.process else None)
-        bench.refuse_queues()
+        bench.require_no_queues()
         stack.callback(bench.clear)
         described = machine(bench, folder)
         print(described)

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("features", "model", "metric", "plot")
 OPTIONS = {"challenger", "history"}  # of those that make up takes
-FIRST_DELAY, LONGEST_DELAY = 0.1, 60.0  # seconds before a service is started again; Docker's own figures
+FIRST_DELAY, LONGEST_DELAY = 0.1, 60.0  # seconds before a service is started again; Docker's own values
 SETTLED = 10.0  # seconds of life after which the delay begins anew
 SERVICE_STOP_DEADLINE = 10.0  # seconds, as Docker's; a service takes less than 2
 
@@ -76,7 +76,7 @@ def chosen_options() -> set[str]:
 
 
 def import_definitions(broker: Node, options: set[str]) -> None:
-    """Make the exchange for the copies of all samples, and what hangs on it, as docker-compose.<option>.yaml does."""
+    """Make the exchange for the copies of all samples, and what is bound to it, like docker-compose.<option>.yaml."""
     files = ["samples", *sorted(options)] if options else []
     if "challenger" in options:
         files.append("shovels")  # last: a shovel makes queues that are missing, in its own way
@@ -113,6 +113,7 @@ async def supervise(broker: Node, logs: Path, options: set[str]) -> None:
         services[0] = ("features", environment | {"AMQP_EXCHANGE": "samples"})
     if "challenger" in options:
         own = {"AMQP_URL": broker.url.replace("%2F", "challenger"), "LOGS_DIR": f"{logs}/challenger"}
+        own |= {"METRICS_PORT": ""}  # it is the champion's
         own |= {name: os.environ.get(f"CHALLENGER_{name}", "") for name in ("MODEL_PATH", "MODEL_SHA256")}
         services += [(f"challenger-{name}", environment | own) for name in ("model", "metric", "plot")]
     stopping = asyncio.Event()

@@ -30,7 +30,7 @@ if [ -n "$options" ]; then
     [ ! -e docker-compose.override.yaml ] || files+=:docker-compose.override.yaml
     given=$(setting COMPOSE_FILE)
     [ "${given:-$files}" = "$files" ] ||
-        fail "OPTIONS=$options and COMPOSE_FILE=$given are both set: remove COMPOSE_FILE, OPTIONS stands for it"
+        fail "OPTIONS=$options and COMPOSE_FILE=$given are both set: remove COMPOSE_FILE, which OPTIONS replaces"
     export COMPOSE_FILE=$files
 fi
 

@@ -32,7 +32,7 @@ if timeout 5 bash -c ': </dev/tcp/registry-1.docker.io/443' 2>/dev/null; then
     line "Docker Hub" "answers"
 else
     hub=no
-    line "Docker Hub" "does not answer directly (a proxy of the engine's is not seen here)"
+    line "Docker Hub" "does not answer directly (the engine's own proxy is not visible here)"
 fi
 if python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     line Python "$(version python3 --version)"

@@ -11,7 +11,7 @@ alerts=/alerts
 
 has_compose || fail "\
 No container engine with Compose answers here (docker version, docker-compose version).
-Start or install one (Debian: apt-get install docker.io docker-compose), or run without: make local"
+Start or install one (Debian: apt-get install docker.io docker-compose), or run without containers: make local"
 $compose config --quiet # reports wrong settings before anything is started
 taken=$(taken_ports)
 [ -z "$taken" ] || fail "$taken"

@@ -1,4 +1,4 @@
-"""What the services share: the contract, a broker to await, settings, the dataset and whole files.
+"""What the services share: the contract, a client for the broker, settings, the dataset and whole files.
 
 A service imports it first of all: loading numpy or pandas takes up to a second, and SIGTERM has to end the service with
 exit code 0 during that second as well.

@@ -1,4 +1,4 @@
-"""A connection to RabbitMQ to await: batches, publish, acknowledge, dead letters; and the one loop that connects again.
+"""An asyncio client for RabbitMQ: batches, publish, acknowledge, dead letters; and the one loop that connects again.
 
     async def serve(broker: Broker) -> None:
         async for batch in broker.batches("features"):
@@ -31,7 +31,7 @@ from msgspec import Meta
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-RETRY = 1.0  # seconds until the next try of what the broker did not take
+RETRY = 1.0  # seconds between two tries to connect, or to publish what the broker rejected
 TICK = 0.5  # seconds between two signs of life
 OPENING = 15.0  # seconds for a connection to open
 PATIENCE = 15.0  # seconds to wait for a confirm before the connection is given up
@@ -127,7 +127,7 @@ class Delivery(NamedTuple):
 
 
 class JoiningConnection(AsyncioConnection):
-    """Sends in one piece what one turn of the loop has to say: 9 % more samples a second than a piece a message."""
+    """Sends at once what is written in one iteration of the event loop: 9 % more samples per second."""
 
     unsent = bytearray()
 
@@ -253,7 +253,7 @@ class Broker:
         return await opened
 
     async def _declare(self, queue: str, arguments: dict[str, Any] | None = None, passive: bool = False) -> Any:
-        """The broker's answer. Raises ChannelClosedByBroker, since a channel of its own is what a rejection costs."""
+        """The broker's answer. Raises ChannelClosedByBroker: a rejection closes a channel, hence one of its own."""
         answer = Answer()
         channel = await self._open_channel(lambda _, reason: answer.set(reason))
         channel.queue_declare(queue, passive, durable=True, arguments=arguments, callback=answer.set)
@@ -373,7 +373,7 @@ class Broker:
     # --- Consuming ---
 
     async def batches(self, *queues: str) -> AsyncIterator[list[Delivery]]:
-        """What has arrived, again and again, at least one message each time; each batch is to be acknowledged.
+        """Yields what has arrived, at least one message each time; the caller acknowledges each batch.
 
         A batch has as many messages as half a second of work, as measured on those before, and no more than
         BATCH_BYTES, unless that is a single one. Some more are held, so that there is no wait in between.
@@ -401,7 +401,7 @@ class Broker:
         return consumer
 
     async def _adjust_prefetch(self, consumer: Consumer) -> Consumer:
-        """Hold more or fewer messages, by a new consumer, where that fits the size of a batch.
+        """Replace the consumer by one with another prefetch where the size of a batch needs it.
 
         Only when the broker may not send any more to the old one, and before anything is acknowledged: pika would hand
         back what is still on its way to it, and the broker then sends that again in another order.

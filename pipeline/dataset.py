@@ -62,7 +62,7 @@ class DataSettings(Settings):
     dataset: Annotated[str, Meta(description="the path of a CSV with a header")] = ""  # empty: the diabetes data
     target: Annotated[str, Meta(description="the column of the labels")] = ""  # empty: the last one
     drop_columns: Annotated[
-        str, Meta(description="columns that are no features, such as an identifier, separated by commas")
+        str, Meta(description="columns that are not features, such as an identifier, separated by commas")
     ] = ""
 
 
@@ -204,7 +204,8 @@ def _choose(names: list[str], settings: DataSettings) -> Columns:
     columns -= {*dropped}
     kept = [name for name in names if name in columns]
     if len(kept) < 2:
-        raise BadTableError(f"takes a target and at least one feature, but only {listed(kept) or 'nothing'} is left")
+        left = f"only {listed(kept)}" if kept else "nothing"
+        raise BadTableError(f"takes a target and at least one feature, but {left} is left")
     if unnamed := [name for name in kept if name.startswith("Unnamed: ")]:
         raise BadTableError(
             f"column {names.index(unnamed[0]) + 1} has no name, like the index that pandas writes: name it, save with "
@@ -271,7 +272,8 @@ def _cells(settings: DataSettings, wanted: list[str]) -> Iterator[list[str]]:
             if len(row) != len(names):
                 raise BadTableError(
                     f"data row {number} has {len(row)} cells, but the header names {len(names)} columns "
-                    f"({listed(names)}). A column of row names needs a name too, a comma in a cell quotation marks"
+                    f"({listed(names)}). Give a column of row names a name too, and put a cell with a comma in "
+                    "quotation marks"
                 )
             yield [row[i] for i in used]
 

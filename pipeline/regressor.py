@@ -143,7 +143,11 @@ class Regressor:
         self.model, self.sha256 = load_model(path, sha256)
         kind = type(self.model).__name__
         if isinstance(self.model, type) or not callable(getattr(self.model, "predict", None)):
-            what = f"the class {self.model.__name__} itself" if isinstance(self.model, type) else f"a {kind}"
+            what = (
+                f"the class {self.model.__name__} itself"
+                if isinstance(self.model, type)
+                else f"an object of type {kind}"
+            )
             raise BadModelError(
                 f"MODEL_PATH={path!r}: takes a fitted model, which has a method predict, but it holds {what}"
             )

@@ -75,8 +75,8 @@ def one_line_errors(program: str) -> Iterator[None]:
 def run(service: str, kind: type[T], main: Callable[[T], Awaitable[None]]) -> None:
     """Run a service, `main(settings)`, until it is done or SIGTERM or SIGINT ends it: exit code 0.
 
-    What `main` does before it returns an awaitable ends at once; the awaitable is cancelled where it awaits. Anything
-    that still hangs, such as a DNS lookup, ends with the process.
+    A signal ends the synchronous part of `main` at once, and cancels the awaitable that it returns. Anything that still
+    hangs, such as a DNS lookup, ends with the process.
     """
     with one_line_errors(service):
         settings = read(kind)

@@ -6,6 +6,7 @@ from harness import QUEUES, Client, Service, unavailable
 from local import Node, NodeError, install_rabbitmq
 
 import contextlib
+import functools
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,13 +35,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
     return SideBySide(config, log)
 
 
-@pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A private RabbitMQ node for all tests that do not break it."""
+@functools.cache
+def has_rabbitmq() -> bool:
     try:
         install_rabbitmq()
     except SystemExit:
+        return False
+    return True
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("broker") and not has_rabbitmq():
         unavailable("no RabbitMQ here, and it may not be installed")
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A private RabbitMQ node for all tests that do not break it."""
     with Node(tmp_path_factory.mktemp("broker")) as broker:
         yield broker
 

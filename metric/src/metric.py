@@ -81,7 +81,7 @@ class MetricSettings(BrokerSettings):
         float, Meta(gt=0, le=1e9, description="seconds above 0, 1e9 at most, such as 604800 for a week")
     ] = 604800.0
     metrics_port: Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")] | None = None
-    metrics_host: str = "127.0.0.1"  # the address on which the figures for Prometheus are served
+    metrics_host: str = "127.0.0.1"  # the address on which the metrics for Prometheus are served
 
 
 async def main(settings: MetricSettings) -> None:
@@ -165,8 +165,8 @@ def explain(error: Exception, folder: Path) -> str:
     """Why a folder cannot be used, for the person who has to change that."""
     if getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return (
-            f"{STATE_NAME} is damaged ({error}): stop metric and move the file away, and the next start makes a new one;"
-            " the unmatched values in it are lost then, and a redelivered message of an old row makes a second row"
+            f"{STATE_NAME} is damaged ({error}): stop metric and move the file away, and the next start makes a new"
+            " one; the unmatched values in it are lost then, and a redelivered message of an old row makes a second row"
         )
     for name in (STATE_NAME, CSV_NAME):
         if os.path.isdir(folder / name):  # Path.is_dir raises in a folder that is closed
@@ -200,8 +200,8 @@ def csv_line(sample_id: float, y_true: float, y_pred: float) -> bytes:
 class MetricLog:
     """The pairs joined so far: in the database the halves that wait and the last rows, in the CSV all rows.
 
-    The database knows how long the CSV was after its last row was synced. What stands beyond that is compared with the
-    rows that are due, and is written again, or is somebody else's.
+    The database knows how long the CSV was after its last row was synced. Bytes after that are the beginning of rows
+    that are due, which are written again, or lines of somebody else.
 
     Raises OSError or sqlite3.Error where the folder does not take a write; the same call may be made again. Raises
     BlockingIOError where another metric has the folder.
@@ -238,7 +238,7 @@ class MetricLog:
     # --- Joining ---
 
     def add(self, halves: list[Half]) -> list[tuple[QueuedMessage, str]]:
-        """Join the halves and write the rows: what is left are those that contradict a known one, with the reason.
+        """Join the halves and write the rows. Returns the halves that contradict a known value, with the reason.
 
         When this returns all is synced, in files that are still there.
         """
@@ -296,7 +296,7 @@ class MetricLog:
             self.clock_saved = now
 
     def expired(self, ttl: float) -> list[Half]:
-        """The halves that have waited for longer than so many seconds, the oldest EXPIRED of them."""
+        """The oldest EXPIRED of the halves that have waited for longer than `ttl` seconds."""
         self.keep_state()
         self.save_clock(CLOCK_INTERVAL)  # otherwise the time in which nothing came would not count after a restart
         query = "SELECT queue, id, value, message, '', seq FROM halves WHERE since < ? ORDER BY seq LIMIT ?"
@@ -373,7 +373,7 @@ class MetricLog:
             self.remember_written(written=self.first)
 
     def compare(self, size: int) -> None:
-        """What stands beyond the size that is known to be ours: rows that are due, or lines of somebody else."""
+        """Decide whether the bytes after the size that is known are rows that are due, or lines of somebody else."""
         known, written = self.size if self.size is not None else max(len(HEADER), size - TAIL), self.written
         if size < known:  # cut short: back to the last row that is whole
             query = "SELECT seq, id, y_true, y_pred FROM rows WHERE seq > ? AND seq <= ? ORDER BY seq DESC"
@@ -507,18 +507,18 @@ class Models:
 
 
 class Exporter:
-    """Serves figures of the log to Prometheus, as of the last update."""
+    """Serves metrics of the log to Prometheus, as of the last update."""
 
     def __init__(self, metric_log: MetricLog, host: str, port: int) -> None:
         """Serve it on this port, in a thread of its own. Raises UnusableError if the port is taken."""
         self.metric_log, self.seen = metric_log, metric_log.written
         self.rows = Counter("metric_rows", "Rows written to the CSV since the start")
         self.waiting = Gauge("metric_halves_waiting", "Values whose partner has not come")
-        self.repeats = Gauge("metric_repeats", "Values that came again since the start")
-        self.contradictions = Gauge("metric_contradictions", "Of these, those with another value than the first")
+        self.repeats = Gauge("metric_repeats", "Repeated values since the start")
+        self.contradictions = Gauge("metric_contradictions", "Repeats that differ from the first value")
         self.last_row = Gauge("metric_last_row_timestamp_seconds", "When the CSV was last written to")
         self.error = Histogram("metric_absolute_error", "Absolute error, in the unit of the target", buckets=BUCKETS)
-        self.squared_error = Counter("metric_squared_error", "Sum of the squared errors of these")
+        self.squared_error = Counter("metric_squared_error", "Sum of the squared errors")
         self.update()
         try:
             server, _ = start_http_server(port, host)

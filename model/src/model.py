@@ -5,7 +5,7 @@ number}), the first of a batch with the SHA-256 of the model in the property app
 
 Promise: a vector is acknowledged when the broker has confirmed its answer: the prediction, or the vector itself in
 `dead_letters` with the reason. A crash in between repeats the answer, which metric ignores. The model runs in a process
-of its own, so that a slow vector does not cost the connection, nor a deadly one the service.
+of its own: a slow vector does not break the connection, and one that kills the process does not end the service.
 """
 
 from pipeline.broker import Broker, BrokerSettings, Outgoing, stay_connected
@@ -39,7 +39,7 @@ DEATHS = 3  # times that the model's process may die of one vector before the ve
 LONGEST = 2**28  # bytes that a line of the model's process may have; a batch of answers never has as many
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 RECENT = 100  # vectors answered last, which a new model has to answer as well
-# Runs this file under no name, so that nothing in a pickle can mean one of the names in it.
+# Does not import this file as a module, so a pickle that names `model` or `__main__` does not find our classes.
 COMMAND = "import runpy, sys; runpy.run_path(sys.argv[1])['answer_batches']()"
 
 log = logging.getLogger(__name__)

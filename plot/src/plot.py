@@ -310,7 +310,7 @@ class Evaluation:
         return self.spread(Y_TRUE, Y_PRED) / total if total else math.nan
 
     def quantiles(self, *q: float) -> list[float]:
-        """Where two errors fit, as the two in the middle fit the median, their mean."""
+        """Of the absolute error; where one falls between two errors, their mean."""
         both = [[self.sketch.get_quantile(share, inclusive) for share in q] for inclusive in (True, False)]
         return [float(value) for value in np.mean(both, axis=0)]
 

@@ -72,7 +72,7 @@ def projects() -> Iterator[list[str]]:
 def new_stack(base_images: dict[str, str], generations: dict[str, list[str]], projects: list[str]) -> Iterator[Any]:
     """Make stacks that are gone, but for their images, when the module's tests have ended.
 
-    What is given beside the generation and the owner of logs/ goes into the environment, for example COMPOSE_FILE.
+    What is given besides the generation and the owner of logs/ goes into the environment, for example COMPOSE_FILE.
     """
     made: list[Stack] = []
 

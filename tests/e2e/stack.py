@@ -126,12 +126,12 @@ class Stack:
 
     def check_secrecy(self, passwords: Iterable[str]) -> None:
         """Fail if one stands in a log line, or in what the engine tells besides the environment that was set."""
-        told = self.compose("logs")
-        assert "connected to" in told
+        output = self.compose("logs")
+        assert "connected to" in output
         for service in json.loads(run("docker", "inspect", *self.left("container").split())):
             del service["Config"]["Env"]
-            told += json.dumps(service)
-        assert not [password for password in passwords if password in told]
+            output += json.dumps(service)
+        assert not [password for password in passwords if password in output]
 
     def wait_for_another_row(self) -> None:
         n = len(self.rows())

@@ -102,10 +102,10 @@ def test_each_node_is_killed_under_load(cluster: Stack) -> None:
 
 def test_the_services_say_it_in_one_line_each(cluster: Stack) -> None:
     for service in ("features", "model", "metric"):
-        said = run("docker", "logs", cluster.container(service))
-        assert "Traceback" not in said
-        lost = [line for line in said.splitlines() if "no connection" in line]
-        assert len(lost) <= len(NODES), said
+        output = run("docker", "logs", cluster.container(service))
+        assert "Traceback" not in output
+        lost = [line for line in output.splitlines() if "no connection" in line]
+        assert len(lost) <= len(NODES), output
 
 
 def test_every_container_is_hardened(cluster: Stack) -> None:

@@ -157,10 +157,10 @@ def test_down_leaves_nothing_but_the_data(stack: Stack) -> None:
 
 def test_make_up_and_four_models_and_make_down(new_stack: Any, generations: dict[str, list[str]]) -> None:
     stack: Stack = new_stack(min(generations))
-    told = stack.make("up")
-    assert "logs/metric_log.csv, then one every 1 s\n" in told
-    assert "The pipeline runs." in told
-    assert f"http://127.0.0.1:{stack.management_port}" in told
+    output = stack.make("up")
+    assert "logs/metric_log.csv, then one every 1 s\n" in output
+    assert "The pipeline runs." in output
+    assert f"http://127.0.0.1:{stack.management_port}" in output
     eventually(stack.rows, "the first row", 60)
     assert "Up" in stack.make("ps")
 

@@ -1,4 +1,4 @@
-"""Prometheus beside the stack: it sees what there is to see, and its rules call for a person."""
+"""Prometheus next to the stack: it sees what there is to see, and its rules call for a person."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_it_sees_the_queues_and_the_rows(stack: Stack, client: Client) -> None:
         eventually(lambda promql=promql, figure=figure: query(stack, promql) == [figure], promql)  # type: ignore[misc]
 
 
-def test_a_refused_message_calls_for_a_person(stack: Stack, client: Client) -> None:
+def test_a_rejected_message_calls_for_a_person(stack: Stack, client: Client) -> None:
     def alerts(state: str) -> list[dict[str, Any]]:
         return [
             alert

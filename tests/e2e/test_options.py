@@ -84,8 +84,8 @@ def test_options_are_read_from_the_env_file(compose: Compose, tmp_path: Path) ->
         ),
         (
             {"OPTIONS": "metrics", "COMPOSE_FILE": "docker-compose.yaml"},
-            "OPTIONS=metrics and COMPOSE_FILE=docker-compose.yaml are both set: remove COMPOSE_FILE, OPTIONS stands "
-            "for it\n",
+            "OPTIONS=metrics and COMPOSE_FILE=docker-compose.yaml are both set: remove COMPOSE_FILE, which OPTIONS "
+            "replaces\n",
         ),
     ],
 )

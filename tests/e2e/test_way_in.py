@@ -41,7 +41,7 @@ def test_a_taken_port_is_named_before_anything_starts(new_stack: Any, generation
 
 
 @pytest.mark.engine
-def test_a_folder_that_refuses_its_group_stops_nothing(base_images: dict[str, str], tmp_path: Path) -> None:
+def test_a_folder_that_rejects_its_group_stops_nothing(base_images: dict[str, str], tmp_path: Path) -> None:
     """NFS and CIFS may refuse it; here the step lacks the capability."""
     (entrypoint,) = re.findall(r"entrypoint: (\[.*\])", (ROOT / "docker-compose.yaml").read_text())
     shell, *arguments = json.loads(re.sub(r"\[sh, -c,", '["sh", "-c",', entrypoint))
@@ -50,8 +50,8 @@ def test_a_folder_that_refuses_its_group_stops_nothing(base_images: dict[str, st
     if os.getuid() == 0:
         os.chown(tmp_path, ORDINARY_USER, ORDINARY_USER)
     step = ["docker", "run", "--rm", "--user=root", "--cap-drop=ALL", f"--volume={tmp_path}:/logs", "--network=none"]
-    said = run(*step, f"--entrypoint={shell}", image, *arguments)
-    assert "The permissions of logs/ stay as they are" in said
+    output = run(*step, f"--entrypoint={shell}", image, *arguments)
+    assert "The permissions of logs/ stay as they are" in output
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_make_local_names_what_only_root_can_give(home: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_windows_checkout_keeps_the_line_ends_of_scripts(tmp_path: Path) -> None:
+def test_a_windows_checkout_keeps_the_line_endings_of_scripts(tmp_path: Path) -> None:
     run("git", "clone", "--quiet", "--config", "core.autocrlf=true", ROOT, tmp_path / "clone")
     scripts = [*(tmp_path / "clone").glob("local/*.sh"), tmp_path / "clone/.ci/run", tmp_path / "clone/Makefile"]
     assert len(scripts) > 5
@@ -103,9 +103,9 @@ def test_the_doctor_needs_one_screen_and_changes_nothing(tmp_path: Path, engine:
     copy_of_the_tree(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     environment = os.environ | ({"DOCKER_HOST": "unix:///nonexistent"} if engine == "none" else {})
-    said = run("make", "doctor", cwd=tmp_path, env=environment)
-    assert len(said.splitlines()) <= 24
-    assert re.search(r"^make up +would ", said, re.MULTILINE)
+    output = run("make", "doctor", cwd=tmp_path, env=environment)
+    assert len(output.splitlines()) <= 24
+    assert re.search(r"^make up +would ", output, re.MULTILINE)
     if engine == "none":
-        assert "would stop: no container engine with Compose" in said
+        assert "would stop: no container engine with Compose" in output
     assert sorted(tmp_path.rglob("*")) == before

@@ -93,7 +93,7 @@ class Kept:
 
 
 class Chaos:
-    """A broker and the three services under load, what is done to them, and what came of it."""
+    """A broker and the three services under load, what is done to them, and the result."""
 
     def __init__(self, seed: int, folder: Path, stack: ExitStack, image: str) -> None:
         self.random, self.folder, self.logs = random.Random(seed), folder, folder / "logs"

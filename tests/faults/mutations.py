@@ -70,7 +70,7 @@ async def all_confirmed(self, messages):
     return []
 Broker._publish = all_confirmed
 """,
-        "test_recovery.py::test_features_publishes_what_the_broker_refused_before_the_connection_closed",
+        "test_recovery.py::test_features_publishes_what_the_broker_rejected_before_the_connection_closed",
     ),
     Mutation(
         "what was not confirmed is forgotten with the connection",
@@ -82,13 +82,13 @@ def draw_and_forget(self):
     return messages
 Samples.draw = draw_and_forget
 """,
-        "test_recovery.py::test_features_publishes_what_the_broker_refused_before_the_connection_closed",
+        "test_recovery.py::test_features_publishes_what_the_broker_rejected_before_the_connection_closed",
     ),
     Mutation(
         "a repeat is not known",
         "metric",
         "MetricLog.known_values = lambda self, ids: {}",
-        "test_bad_messages.py::test_the_second_of_two_halves_that_differ_is_refused",
+        "test_bad_messages.py::test_the_second_of_two_halves_that_differ_is_rejected",
     ),
     Mutation(
         "a torn line stays",

@@ -1,4 +1,4 @@
-"""Knows what must come out: publishes samples and bad messages itself, and reckons from what the broker confirmed.
+"""Knows what must come out: publishes samples and bad messages itself, and counts what the broker confirmed.
 
 Shares no code with the services. A sample goes one of two ways: as a vector to `features` and its label to `y_true`,
 where the model is `faulty_models.SumOfThree`, or as both halves at once. All of its numbers are small whole
@@ -242,7 +242,7 @@ class Oracle:
             yield
 
     def publish_large(self, queue: str, size: int) -> None:
-        """A message of so many bytes and a little more, which must become a dead letter."""
+        """A message of `size` bytes and a little more, which must become a dead letter."""
         publisher = self.publishers[size % len(self.publishers)]
         body = b'{"id": %d, "body": "%s"}' % (size, b"x" * size)
         publisher.letters[body] = queue

@@ -1,4 +1,4 @@
-"""Guarantee 2: what is not a message ends among the dead letters as it came; what comes before and after is served."""
+"""Guarantee 2: what is not a message becomes a dead letter, unchanged; what comes before and after is served."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ REASONS = {  # what a person must find in the reason
 
 
 @pytest.mark.parametrize("queue", ["features", "y_true", "y_pred"])
-def test_a_bad_message_becomes_a_dead_letter_as_it_came(client: Client, run: Run, tmp_path: Path, queue: str) -> None:
+def test_a_bad_message_becomes_a_dead_letter_unchanged(client: Client, run: Run, tmp_path: Path, queue: str) -> None:
     """With a good sample before and after each, which makes its row."""
     for name in ("model", "metric"):
         run(name, MODEL_PATH=pickled(SumOfThree(), tmp_path), PYTHONPATH=ROOT / "tests").wait_for_log("connected")
@@ -97,7 +97,7 @@ def test_nothing_but_the_body_of_a_message_counts(client: Client, run: Run, tmp_
         ("Deadly", "died of it"),
     ],
 )
-def test_a_vector_that_the_model_cannot_take_is_refused_alone(
+def test_a_vector_that_the_model_cannot_take_is_rejected_alone(
     client: Client, run: Run, tmp_path: Path, model: str, reason: str
 ) -> None:
     """Although it comes in one batch with others; and the service itself goes on."""
@@ -123,7 +123,7 @@ def test_a_vector_that_the_model_cannot_take_is_refused_alone(
     assert service.log.count("connected") == 1
 
 
-def test_the_second_of_two_halves_that_differ_is_refused(client: Client, run: Run, tmp_path: Path) -> None:
+def test_the_second_of_two_halves_that_differ_is_rejected(client: Client, run: Run, tmp_path: Path) -> None:
     """Whether the first still waits or is a row already; a repeat, in whatever form, is dropped.
 
     So is a second prediction, since a model may answer differently in another batch.

@@ -146,7 +146,7 @@ def test_a_half_that_comes_while_another_expires_is_kept(
     client.publish("y_true", {"id": 2, "body": 1})
     client.take("dead_letters", fill + 1)  # there is room again
     settled(client, tmp_path / "logs", 3)
-    client.publish("y_true", b"refused, so that a round of expiry has passed")
+    client.publish("y_true", b"rejected, so that a round of expiry has passed")
     client.take("dead_letters", 1)
     client.publish("y_pred", {"id": 2, "body": 2})
     settled(client, tmp_path / "logs", 4)

@@ -81,7 +81,7 @@ def test_what_a_policy_makes_the_broker_drop_is_a_dead_letter(
     assert {body for body, _ in client.take("dead_letters", 20)} == bodies
 
 
-def refuses_more(client: Client) -> bool:
+def rejects_more(client: Client) -> bool:
     """Whether y_true is full, with bad messages, which are no rows."""
     try:
         client.publish("y_true", b"bad")
@@ -97,7 +97,7 @@ def test_a_queue_that_a_policy_limits_takes_the_rest_later(
     metric.wait_for_log("connected")
     assert metric.terminate() == 0
     policy('{"max-length": 10}')
-    eventually(lambda: refuses_more(client))
+    eventually(lambda: rejects_more(client))
     features = run("features", INTERVAL=0, COUNT=100, DATASET="")
     features.wait_for_log("the broker rejects messages for y_true")
     for name in ("metric", "model"):

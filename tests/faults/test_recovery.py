@@ -1,4 +1,4 @@
-"""Guarantee 5: whatever the broker or the network does, a service waits in one line and goes on by itself."""
+"""Guarantee 5: whatever the broker or the network does, a service logs one line, waits, and recovers."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_features_draws_as_before_after_its_connection_was_closed(fragile: Node,
     assert features.terminate() == 0
 
 
-def test_features_publishes_what_the_broker_refused_before_the_connection_closed(fragile: Node, run: Run) -> None:
+def test_features_publishes_what_the_broker_rejected_before_the_connection_closed(fragile: Node, run: Run) -> None:
     client = Client(fragile.url)
     client.declare("y_true", **{"x-max-length": 5, "x-overflow": "reject-publish"})
     features = run("features", AMQP_URL=fragile.url, INTERVAL=0, COUNT=20)
@@ -168,7 +168,7 @@ def test_what_the_broker_did_not_take_comes_again_after_a_kill(
     service = run(name)
     service.wait_for_log("connected")
     for sample_id in range(16):  # as many as are held at first
-        client.publish(source, {"id": sample_id, "body": [0.01] * 10})  # no label: metric refuses it
+        client.publish(source, {"id": sample_id, "body": [0.01] * 10})  # no label: metric rejects it
     service.wait_for_log(f"the broker rejects messages for {answers}")
     eventually(lambda: client.count(source) == 0)
     service.kill()

@@ -19,7 +19,7 @@ def test_metric_killed_at_a_step_of_its_write_makes_each_row_once(
 ) -> None:
     for queue in ("y_true", "y_pred", "dead_letters"):
         client.declare(queue, **QUORUM)
-    expected, refused, sample_id = ["id,y_true,y_pred,absolute_error"], set(), 0
+    expected, rejected, sample_id = ["id,y_true,y_pred,absolute_error"], set(), 0
     for at, after in [(1, 0), (1, 1), (1, 0), (2, 0), (2, 1), (3, 1), (5, 1)]:
         env = {"KILL_STEP": step, "KILL_AT": at, "KILL_AFTER": after, "PYTHONPATH": SERVICES / "metric/src"}
         killed = run("metric", script=DRIVER, **env)
@@ -32,7 +32,7 @@ def test_metric_killed_at_a_step_of_its_write_makes_each_row_once(
             client.publish("y_true", {"id": sample_id, "body": 1})
             client.publish("y_true", {"id": sample_id, "body": 1})
             expected.append(f"{sample_id}.0,1.0,2.0,1.0")
-            refused.add(bad)
+            rejected.add(bad)
         assert killed.wait() == -9
     client.publish("y_true", {"id": 0, "body": 1})
     client.publish("y_pred", {"id": 0, "body": 2})
@@ -48,8 +48,8 @@ def test_metric_killed_at_a_step_of_its_write_makes_each_row_once(
     def all_letters() -> bool:
         while letter := client.get("dead_letters"):
             letters.add(letter[0])
-        return letters >= refused
+        return letters >= rejected
 
     eventually(all_letters)
-    assert letters == refused
+    assert letters == rejected
     assert all(json.loads(letter)["body"] == "bad" for letter in letters)

@@ -56,7 +56,7 @@ def test_every_row_of_the_log_leads_to_its_group(client: Client, run: Run, tmp_p
     assert "the labels of 2,000 of 2,000 rows of the log are not those of the rows that their ids lead to" in line
 
 
-def test_a_log_that_was_drawn_with_a_seed_is_refused(client: Client, run: Run, tmp_path: Path) -> None:
+def test_a_log_that_was_drawn_with_a_seed_is_rejected(client: Client, run: Run, tmp_path: Path) -> None:
     stream(run, 200, SEED=5)
     evaluate(run, tmp_path / "logs", 200)
     done = make("groups", tmp_path, BY="sex")

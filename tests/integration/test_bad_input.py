@@ -1,4 +1,4 @@
-"""What a wrong setting gets: one line that says what and how to mend it, and exit code 2. Never a traceback."""
+"""What a wrong setting gets: one line that names the problem and the fix, and exit code 2. Never a traceback."""
 
 from harness import Client, Run, eventually, rows
 from local import Node
@@ -53,7 +53,7 @@ def test_a_bad_setting_stops_the_service(run: Run, name: str, env: dict[str, str
 @pytest.mark.broker
 @pytest.mark.parametrize("name", ["features", "model", "metric"])
 @pytest.mark.parametrize(("user", "vhost"), [("guest:wr%2Fong", "%2F"), ("guest:guest", "nowhere")])
-def test_a_broker_that_refuses_us_stops_the_service(run: Run, node: Node, name: str, user: str, vhost: str) -> None:
+def test_a_broker_that_rejects_us_stops_the_service(run: Run, node: Node, name: str, user: str, vhost: str) -> None:
     service = run(name, AMQP_URL=f"amqp://{user}@127.0.0.1:{node.port}/{vhost}")
     assert service.wait() == 2
     assert f"127.0.0.1:{node.port} rejects the login: check user, password and virtual host in AMQP_URL" in service.log

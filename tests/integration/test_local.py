@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from e2e.stack import copy_of_the_tree
 from harness import eventually, rows
+from local import free_port
 
 import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,8 +36,8 @@ def processes(folder: Path) -> dict[int, str]:
 @contextmanager
 def running(folder: Path, environment: dict[str, str]) -> Iterator[None]:
     """`make local` in a folder, until Ctrl-C, after which nothing is left of it."""
-    said = folder / "said"
-    with said.open("w") as output:
+    log = folder / "log"
+    with log.open("w") as output:
         local = subprocess.Popen(COMMAND, cwd=folder, env=environment, stdout=output, stderr=output)
     try:
         yield
@@ -43,7 +45,7 @@ def running(folder: Path, environment: dict[str, str]) -> Iterator[None]:
         assert local.wait(30) == 0
     finally:
         local.kill()
-    assert "Traceback" not in said.read_text()
+    assert "Traceback" not in log.read_text()
     assert not processes(folder)
 
 
@@ -75,6 +77,9 @@ def test_a_challenger_and_the_history(tmp_path: Path) -> None:
     environment |= {"INTERVAL": "0.1", "OPTIONS": "challenger,history"}
     done = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.stderr == "make local: OPTIONS=challenger needs CHALLENGER_MODEL_PATH, the second trained model\n"
-    environment["CHALLENGER_MODEL_PATH"] = "model/src/myfile.pkl"
+    environment |= {"CHALLENGER_MODEL_PATH": "model/src/myfile.pkl", "METRICS_PORT": str(free_port())}
     with running(tmp_path, environment):
         eventually(lambda: set(rows(logs)) & set(rows(logs / "challenger")), "rows that both models have", 60)
+        page = urllib.request.urlopen(f"http://127.0.0.1:{environment['METRICS_PORT']}/metrics").read().decode()
+        assert "metric_rows_total" in page
+    assert "ended with exit code" not in (tmp_path / "log").read_text()

@@ -74,8 +74,8 @@ def test_a_batch_says_by_which_model_it_is_also_where_its_first_vector_is_reject
     model.signal(signal.SIGCONT)
     client.take("dead_letters", 1)
     eventually(lambda: client.count("y_pred") == 2)
-    said = [client.channel.basic_get("y_pred", auto_ack=True)[1].app_id for _ in range(2)]
-    assert said[0] == sha256
+    digests = [client.channel.basic_get("y_pred", auto_ack=True)[1].app_id for _ in range(2)]
+    assert digests[0] == sha256
 
 
 class NeverLoads:

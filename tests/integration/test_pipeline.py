@@ -53,7 +53,7 @@ def test_model_answers_with_its_prediction_and_the_same_id(client: Client, run: 
     eventually(lambda: client.count("features") == 0)
 
 
-def test_metric_logs_a_row_a_pair_whichever_half_comes_first(client: Client, run: Run, tmp_path: Path) -> None:
+def test_metric_logs_one_row_per_pair_whichever_half_comes_first(client: Client, run: Run, tmp_path: Path) -> None:
     run("metric").wait_for_log("connected")
     client.publish("y_true", {"id": 1.5, "body": 3})
     client.publish("y_pred", {"id": 1.5, "body": 0.1, "unit": "mg/dl"})

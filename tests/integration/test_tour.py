@@ -31,7 +31,7 @@ def test_the_tour(tmp_path: Path) -> None:
     copy_of_the_tree(tmp_path)
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
-    said, environment = tmp_path / "said", {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ}
+    log, environment = tmp_path / "log", {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ}
     environment |= {"PYTHONPATH": f"{tmp_path}:{':'.join(sys.path)}"}
 
     def shell(text: str) -> str:
@@ -50,14 +50,14 @@ def test_the_tour(tmp_path: Path) -> None:
         return done.stdout
 
     def address() -> str:
-        found = re.search(r"\| broker +amqp://guest:guest@(\S+)/%2F", said.read_text() if said.exists() else "")
+        found = re.search(r"\| broker +amqp://guest:guest@(\S+)/%2F", log.read_text() if log.exists() else "")
         return found[1] if found else "localhost:5672"
 
     (set_up,) = (section for section in SECTIONS if LOCAL in blocks(section, "sh"))
     *before, start = blocks(set_up, "sh").strip().split("\n")
     assert LOCAL in start
     shell("\n".join(before))
-    with said.open("w") as output:
+    with log.open("w") as output:
         start = start.replace(LOCAL, f"exec {sys.executable} -m local")
         local = subprocess.Popen(["bash", "-c", start], cwd=tmp_path, env=environment, stdout=output, stderr=output)
     try:
@@ -69,11 +69,11 @@ def test_the_tour(tmp_path: Path) -> None:
             first, _, then = blocks(exercise, "sh").partition(WAIT)
             printed = shell(first)
             if then:
-                eventually(lambda: "took the new model in tour/model.pkl" in said.read_text())
+                eventually(lambda: "took the new model in tour/model.pkl" in log.read_text())
                 printed += shell(then)
             pattern = re.escape(blocks(exercise, "text")).replace("…", r"\S+")
-            assert re.fullmatch(pattern, printed), f"{exercise.splitlines()[0]}:\n{printed}\n{said.read_text()}"
+            assert re.fullmatch(pattern, printed), f"{exercise.splitlines()[0]}:\n{printed}\n{log.read_text()}"
     finally:
         local.send_signal(signal.SIGINT)
         assert local.wait(30) == 0
-    assert "Traceback" not in said.read_text()
+    assert "Traceback" not in log.read_text()

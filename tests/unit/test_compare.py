@@ -142,14 +142,14 @@ def test_two_equally_good_models_are_hardly_ever_told_apart(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """20 streams of 50 patients drawn 20 times each, in which neither model is better; the ids lead nowhere."""
-    random, told = np.random.default_rng(11), 0
+    random, verdicts = np.random.default_rng(11), 0
     for _ in range(20):
         y = random.uniform(25, 346, 50)
         drawn = random.integers(0, 50, 1000)
         for folder in folders:
             write(folder, ids(1000), y[drawn], (y + random.normal(0, 50, 50))[drawn])
-        told += "The model of" in verdict(printed(capsys))
-    assert told <= 3  # 1 is expected; with 1,000 rows taken as independent it would be most of them
+        verdicts += "The model of" in verdict(printed(capsys))
+    assert verdicts <= 3  # 1 is expected; with 1,000 rows taken as independent it would be most of them
 
 
 def test_last_digits_that_vary_make_no_other_sample(

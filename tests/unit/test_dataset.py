@@ -317,7 +317,7 @@ def test_the_target_is_never_missing(tmp_path: Path, content: str) -> None:
         ("y", "y", "DROP_COLUMNS='y': y is the TARGET"),
         (" y", "a,y ", "y is the TARGET"),
         ("", "a,b", "at least one feature, but only y is left"),
-        ("", "a,b,y", "but only nothing is left"),
+        ("", "a,b,y", "but nothing is left"),
     ],
 )
 def test_settings_that_do_not_fit_the_columns(tmp_path: Path, target: str, drop: str, what: str) -> None:

@@ -1,4 +1,4 @@
-"""make groups: the groups of a column, their errors and intervals; ids that lead nowhere are refused in one line."""
+"""make groups: the groups of a column, their errors and intervals; ids that lead nowhere are rejected in one line."""
 
 from analysis import mean_and_margin
 from analysis.groups import GROUPS, grouped, main
@@ -193,7 +193,7 @@ def test_bad_input_is_one_line(
     assert not Path("logs/groups.png").exists()
 
 
-def test_one_row_of_another_producer_is_enough_to_refuse(
+def test_one_row_of_another_producer_is_enough_to_reject(
     table: pd.DataFrame, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Path("logs/metric_log.csv").open("a") as file:

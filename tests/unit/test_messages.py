@@ -64,7 +64,7 @@ def committed() -> Regressor:
     "sample_id",
     ["1699541234", "1699541234.0", "1699541234.5670", "1.699541234e9", "1699541234.1234567890123", "-0", "0.10", "1E5"],
 )
-def test_an_id_leaves_the_model_as_it_came_to_the_character(committed: Regressor, sample_id: str) -> None:
+def test_an_id_leaves_the_model_unchanged_to_the_character(committed: Regressor, sample_id: str) -> None:
     body = f'{{ "body": {[0.01] * 10}, "unit": "mg/dl", "id" :  {sample_id}  }}'
     (result,) = answer_messages(committed, [body.encode()])
     assert isinstance(result, Prediction), result

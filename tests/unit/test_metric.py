@@ -54,7 +54,7 @@ def pairs(n: int, start: int = 0) -> list[tuple[str, float, float]]:
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data(), values=st.dictionaries(st.integers(-9, 9).map(float), st.tuples(finite, finite), max_size=8))
-def test_any_order_repetition_and_batching_gives_one_row_a_pair(
+def test_any_order_repetition_and_batching_gives_one_row_per_pair(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, values: dict[float, tuple[float, float]]
 ) -> None:
     halves = [
@@ -247,7 +247,7 @@ def test_a_half_that_waited_too_long_comes_out_with_its_own_bytes(log: Log, monk
 
 
 @pytest.mark.parametrize(
-    ("operation", "said"),
+    ("operation", "message"),
     [
         (lambda logs: sqlite3.connect(logs / "garbage").execute("SELECT * FROM rows"), "sqlite3 is damaged"),
         (lambda logs: os.write(os.open("/dev/full", os.O_WRONLY), b"x"), "the disk is full"),
@@ -262,7 +262,7 @@ def test_why_a_write_fails_is_said(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     operation: Callable[[Path], object],
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.setattr(metric, "RETRY", 0.01)
     (logs / "garbage").write_bytes(b"garbage" * 1000)
@@ -271,7 +271,7 @@ def test_why_a_write_fails_is_said(
     assert asyncio.run(metric.keep_trying(broker, log, lambda: next(operations)(logs))) == "done"
     (text,) = (record.getMessage() for record in caplog.records)
     assert text.startswith(f"cannot write to {logs}: ")
-    assert said in text
+    assert message in text
     assert "must be able to write" not in text
     assert broker.well
 

@@ -209,7 +209,7 @@ def changing(random: np.random.Generator, n: int, change: int, factor: float) ->
     ("factor", "half", "most", "placed"), [(1.10, 1300, 4000, 100), (1.25, 330, 600, 32), (1.5, 180, 300, 16)]
 )
 def test_a_change_is_found_soon_and_where_it_is(factor: float, half: int, most: int, placed: int) -> None:
-    """Of streams whose error changes at row 2,000: in half of them, in most of them after so many rows more."""
+    """Of streams whose error changes at row 2,000: in half of them, in most of them after that many more rows."""
     random = np.random.default_rng(3)
     streams = [changing(random, 6000, 2000, factor) for _ in range(60)]
 

@@ -287,11 +287,11 @@ def test_a_class_of_the_users_module(tmp_path: Path, module: str) -> None:
 @pytest.mark.parametrize(
     ("model", "what"),
     [
-        ({"a": 1}, "but it holds a dict"),
-        ([Ridge().fit(X, y)], "but it holds a list"),
-        (np.zeros(3), "but it holds a ndarray"),
-        (3, "but it holds a int"),
-        (StandardScaler().fit(X), "but it holds a StandardScaler"),
+        ({"a": 1}, "but it holds an object of type dict"),
+        ([Ridge().fit(X, y)], "but it holds an object of type list"),
+        (np.zeros(3), "but it holds an object of type ndarray"),
+        (3, "but it holds an object of type int"),
+        (StandardScaler().fit(X), "but it holds an object of type StandardScaler"),
         (Ridge, "but it holds the class Ridge itself"),
         (Ridge(), "this Ridge is not fitted"),
         (RandomForestRegressor(), "this RandomForestRegressor is not fitted"),

@@ -84,7 +84,10 @@ def test_the_page_holds_the_numbers_and_what_they_mean(path: Path) -> None:
         ([0.1] * 500, "On average the predictions are 0.1 ± 0 too high."),
         ([0.1] * 500, "Mean absolute error 0.1 ± 0 Median 0.1000"),
         ([5.0, 6.0, 7.0], "On average the predictions are 6.000 too high, which can be chance."),
-        ([5.0, 6.0, 7.0], "All predictions so far are within ± 7.000 of the true value, half of them within ± 6.000."),
+        (
+            [5.0, 6.0, 7.0],
+            "All predictions so far are within ± 7.000 of the true value, half of all predictions within ± 6.000.",
+        ),
         (
             [2.0] * 300 + [3.0] * 100,
             "The error changed after about 300 rows (2023-11-09 15:37 UTC): the mean was 2.000",
@@ -106,7 +109,7 @@ def test_the_page_says_of_what(path: Path) -> None:
     assert "<wine>.csv, target: alcohol & more, model cd01cd01cd01" in words(page)
     assert "Errors are in % vol." in words(page)
     assert "absolute error, in % vol" in page
-    assert "within ± 2.000 % vol of the true value, half of them within ± 1.500 % vol." in words(page)
+    assert "within ± 2.000 % vol of the true value, half of all predictions within ± 1.500 % vol." in words(page)
     assert "model replaced" in page
     assert "<wine>" not in page
     assert "hidden>The bundled" in page
