@@ -15,7 +15,7 @@ TIMES = 21
 if __name__ == "__main__":
     settings = read(plot.PlotSettings)
     folder = Path(settings.logs_dir)
-    metric_log = plot.MetricLog(folder / "metric_log.csv")
+    metric_log = plot.LogReader(folder / "metric_log.csv")
     start = time.perf_counter()
     while metric_log.read():
         pass

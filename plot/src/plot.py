@@ -97,7 +97,7 @@ async def main(settings: PlotSettings) -> None:
         reason = f"takes a folder in which this user may write: {error.strerror}"
         raise UnusableError(f"LOGS_DIR={settings.logs_dir!r}: {reason}") from None
     log.info("redrawing %s every %g s", folder / "error_distribution.png", settings.plot_interval)
-    metric_log, alive, problem = MetricLog(folder / "metric_log.csv"), Alive("plot"), ""
+    metric_log, alive, problem = LogReader(folder / "metric_log.csv"), Alive("plot"), ""
     while True:
         due = time.monotonic() + settings.plot_interval
         try:
@@ -116,7 +116,7 @@ async def main(settings: PlotSettings) -> None:
             await asyncio.sleep(min(left, 0.5))
 
 
-def redraw(metric_log: "MetricLog", folder: Path, settings: PlotSettings) -> None:
+def redraw(metric_log: "LogReader", folder: Path, settings: PlotSettings) -> None:
     """Replace the picture and the page, each in one step. Raises OSError."""
     models, png = read_models(folder / "models.csv"), BytesIO()
     texts = describe(metric_log, settings, models)
@@ -141,7 +141,7 @@ def redraw(metric_log: "MetricLog", folder: Path, settings: PlotSettings) -> Non
 # Reading
 
 
-class MetricLog:
+class LogReader:
     """The log, of which `read` takes in what is new; it starts over when the file is not the one read so far."""
 
     def __init__(self, path: Path) -> None:
@@ -509,7 +509,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / size:,.0f} {unit}" if seconds >= 1 else "less than 1 s"
 
 
-def state(metric_log: MetricLog, now: float) -> tuple[str, str, str]:
+def state(metric_log: LogReader, now: float) -> tuple[str, str, str]:
     """Its kind, its name and a sentence. A row is as old as its writing, since labels may come long after the id."""
     if metric_log.problem:
         return "bad", "Not the log", html.escape(metric_log.problem)
@@ -523,7 +523,7 @@ def state(metric_log: MetricLog, now: float) -> tuple[str, str, str]:
     return "good", "Running", f"When this was drawn, the newest row was {duration(age)} old."
 
 
-def describe(metric_log: MetricLog, settings: PlotSettings, models: Models) -> dict[str, str]:
+def describe(metric_log: LogReader, settings: PlotSettings, models: Models) -> dict[str, str]:
     """What stands in the page, as HTML, by its names in report.html; numbers only where there are rows."""
     rows, now = metric_log.rows, time.time()
     texts = dict(zip(("kind", "state", "sentence"), state(metric_log, now), strict=True)) | {

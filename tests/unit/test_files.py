@@ -19,7 +19,7 @@ def write_some_file(folder: Path) -> None:
 
 
 def write_picture_and_page(folder: Path) -> None:
-    plot.redraw(plot.MetricLog(folder / "metric_log.csv"), folder, plot.PlotSettings(logs_dir=str(folder)))
+    plot.redraw(plot.LogReader(folder / "metric_log.csv"), folder, plot.PlotSettings(logs_dir=str(folder)))
 
 
 def write_model(folder: Path) -> None:

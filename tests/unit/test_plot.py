@@ -3,7 +3,7 @@
 import plot
 from harness import HEADER, no_warnings
 from pipeline.scores import Probabilities
-from plot import Evaluation, MetricLog, PlotSettings
+from plot import Evaluation, LogReader, PlotSettings
 
 import itertools
 import logging
@@ -264,7 +264,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "metric_log.csv"
 
 
-def read(log: MetricLog) -> tuple[int, float]:
+def read(log: LogReader) -> tuple[int, float]:
     """Read all there is; rows and their sum."""
     while log.read():
         pass
@@ -274,7 +274,7 @@ def read(log: MetricLog) -> tuple[int, float]:
 def test_a_log_cut_anywhere_is_read_once_it_is_whole(path: Path) -> None:
     content = HEADER_BYTES + row(1.5) + row(20) + row(0.25)
     for cut in range(len(content) + 1):
-        log = MetricLog(path)
+        log = LogReader(path)
         path.write_bytes(content[:cut])
         whole = max(content[:cut].count(b"\n") - 1, 0)
         assert read(log) == (whole, sum([1.5, 20, 0.25][:whole]))
@@ -289,7 +289,7 @@ def test_a_log_cut_anywhere_is_read_once_it_is_whole(path: Path) -> None:
 def test_chunks_end_anywhere(path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     monkeypatch.setattr(plot, "CHUNK", chunk)
     path.write_bytes(HEADER_BYTES + b"".join(map(row, range(100))))
-    log = MetricLog(path)
+    log = LogReader(path)
     assert read(log) == (100, 4950)
     assert log.rows.left_out == 0
 
@@ -301,7 +301,7 @@ def read_by_this_process() -> int:
 
 def test_only_what_is_new_is_read(path: Path) -> None:
     path.write_bytes(HEADER_BYTES + b"".join(map(row, range(50_000))))
-    log = MetricLog(path)
+    log = LogReader(path)
     read(log)
     for _ in range(3):
         with path.open("ab") as file:
@@ -342,7 +342,7 @@ def test_another_file_in_its_place_is_read_from_its_start(
     path: Path, change: Callable[[Path, bytes], None], content: bytes
 ) -> None:
     path.write_bytes(HEADER_BYTES + row(1) + row(2) + row(3))
-    log = MetricLog(path)
+    log = LogReader(path)
     assert read(log) == (3, 6)
     change(path, content)
     errors = [float(line.split(b",")[3]) for line in content[: content.rfind(b"\n") + 1].splitlines()[1:]]
@@ -355,7 +355,7 @@ def test_a_file_that_differs_in_its_beginning_alone_is_another(
 ) -> None:
     tail = b"".join(map(row, range(100)))
     path.write_bytes(HEADER_BYTES + row(1) + tail)
-    log = MetricLog(path)
+    log = LogReader(path)
     assert read(log) == (101, 4951)
     change(path, HEADER_BYTES + row(9) + tail)
     assert read(log) == (101, 4959)
@@ -364,14 +364,14 @@ def test_a_file_that_differs_in_its_beginning_alone_is_another(
 def test_a_longer_file_that_has_the_same_bytes_where_the_reading_ended_is_another(path: Path) -> None:
     tail = b"".join(map(row, range(100)))
     path.write_bytes(HEADER_BYTES + row(1) + tail)
-    log = MetricLog(path)
+    log = LogReader(path)
     assert read(log) == (101, 4951)
     replace(path, HEADER_BYTES + row(9) + tail + row(5))
     assert read(log) == (102, 4964)
 
 
 def test_a_log_that_is_removed_and_comes_back(path: Path) -> None:
-    log = MetricLog(path)
+    log = LogReader(path)
     assert read(log) == (0, 0)
     path.write_bytes(HEADER_BYTES + row(1))
     assert read(log) == (1, 1)
@@ -395,7 +395,7 @@ def test_a_foreign_file_is_logged_once_and_not_read(
     path: Path, caplog: pytest.LogCaptureFixture, foreign: bytes
 ) -> None:
     path.write_bytes(foreign)
-    log = MetricLog(path)
+    log = LogReader(path)
     for _ in range(3):
         assert read(log) == (0, 0)
     assert log.problem.startswith(f"{path} is not this pipeline's log: its header is '")
@@ -420,7 +420,7 @@ def test_lines_that_are_not_four_numbers_are_left_out_and_counted(path: Path) ->
         b"1,2,3,inf",
         b"1,2,3,nan",
     ]
-    log = MetricLog(path)
+    log = LogReader(path)
     path.write_bytes(HEADER_BYTES + b"1,2,3,4,5\n" + row(1) + b"\n".join(bad) + b"\n" + row(2))
     with no_warnings():
         assert read(log) == (2, 3)
@@ -434,7 +434,7 @@ def test_lines_that_are_not_four_numbers_are_left_out_and_counted(path: Path) ->
 def test_numbers_are_read_to_the_last_digit(path: Path) -> None:
     values = [0.1 + 0.2, 5e-324, 123456789.12345679, 2 / 3, 1e22]
     path.write_bytes(HEADER_BYTES + b"".join(map(row, values)))
-    log = MetricLog(path)
+    log = LogReader(path)
     read(log)
     assert log.rows.last[:, 3].tolist() == values
 
@@ -442,11 +442,11 @@ def test_numbers_are_read_to_the_last_digit(path: Path) -> None:
 def test_a_line_without_end_does_not_stop_the_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plot, "CHUNK", 100)
     path.write_bytes(HEADER_BYTES + row(1) + b"x" * 1000 + b"\n" + row(2))
-    assert read(MetricLog(path)) == (2, 3)
+    assert read(LogReader(path)) == (2, 3)
 
 
 def test_a_change_is_logged_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    log = MetricLog(path)
+    log = LogReader(path)
     path.write_bytes(
         HEADER_BYTES + b"".join(row(2 + i % 2) for i in range(300)) + b"".join(row(6 + i % 2) for i in range(60))
     )

@@ -2,7 +2,7 @@
 
 import plot
 from harness import HEADER, no_warnings
-from plot import MetricLog, PlotSettings
+from plot import LogReader, PlotSettings
 
 import html
 import os
@@ -32,9 +32,9 @@ def write(path: Path, residuals: list[float], y_true: float = 100.0, gap: float 
         os.utime(path, (written, written))
 
 
-def redrawn(path: Path, log: MetricLog | None = None, **settings: str) -> str:
+def redrawn(path: Path, log: LogReader | None = None, **settings: str) -> str:
     """The page."""
-    log = log or MetricLog(path)
+    log = log or LogReader(path)
     while log.read():
         pass
     plot.redraw(log, path.parent, PlotSettings(**settings))  # type: ignore[arg-type]
@@ -205,7 +205,7 @@ def test_one_class_alone_has_no_area(path: Path) -> None:
 # The state
 
 
-def state(path: Path, log: MetricLog, written: float) -> str:
+def state(path: Path, log: LogReader, written: float) -> str:
     write(path, [1.0], written=written)
     while log.read():
         pass
@@ -221,7 +221,7 @@ def test_before_the_first_row_the_page_waits(path: Path) -> None:
 
 @pytest.mark.parametrize(("gap", "limit"), [(0.1, 60), (9.9, 60), (30, 180), (86_400, 6 * 86_400)])
 def test_stalled_is_six_times_the_usual_time_between_writes(path: Path, gap: float, limit: float) -> None:
-    now, log = time.time(), MetricLog(path)
+    now, log = time.time(), LogReader(path)
     for i in range(15):
         state(path, log, now - (14 - i) * gap)
     assert plot.state(log, now + 0.9 * limit)[1] == "Running"
@@ -231,7 +231,7 @@ def test_stalled_is_six_times_the_usual_time_between_writes(path: Path, gap: flo
 def test_before_two_writes_are_seen_the_ids_stand_in(path: Path) -> None:
     now = time.time()
     write(path, [1.0, 2.0, 3.0, 4.0], gap=300, written=now)
-    log = MetricLog(path)
+    log = LogReader(path)
     log.read()
     assert plot.state(log, now + 1700)[1:] == ("Running", "When this was drawn, the newest row was 28 min old.")
     assert plot.state(log, now + 1900)[1] == "Stalled"
@@ -239,7 +239,7 @@ def test_before_two_writes_are_seen_the_ids_stand_in(path: Path) -> None:
 
 def test_a_log_read_in_many_chunks_is_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plot, "CHUNK", 100)
-    now, log = time.time(), MetricLog(path)
+    now, log = time.time(), LogReader(path)
     write(path, [1.0] * 50, gap=3600, written=now)
     while log.read():
         pass
@@ -248,7 +248,7 @@ def test_a_log_read_in_many_chunks_is_one_write(path: Path, monkeypatch: pytest.
 
 
 def test_a_touched_log_has_no_new_row(path: Path) -> None:
-    now, log = time.time(), MetricLog(path)
+    now, log = time.time(), LogReader(path)
     assert state(path, log, now - 500) == "Stalled"
     with path.open("a") as file:
         file.write("torn")
@@ -257,7 +257,7 @@ def test_a_touched_log_has_no_new_row(path: Path) -> None:
 
 
 def test_the_delay_is_that_from_the_id_to_the_writing(path: Path) -> None:
-    log = MetricLog(path)
+    log = LogReader(path)
     for delay in (40, 50, 3000):
         write(path, [1.0], written=START + delay)
         log.read()
