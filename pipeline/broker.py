@@ -126,7 +126,7 @@ class Delivery(NamedTuple):
     consumer: Consumer
 
 
-class JoiningConnection(AsyncioConnection):
+class BufferingConnection(AsyncioConnection):
     """Sends at once what is written in one iteration of the event loop: 9 % more samples per second."""
 
     unsent = bytearray()
@@ -230,7 +230,7 @@ class Broker:
         # pika raises in a callback where a connection is gone before it is set up.
         asyncio.get_running_loop().set_exception_handler(lambda _, what: self._lose(what.get("exception", what)))
         opened = Answer()
-        self.connection = JoiningConnection(self.parameters, opened.set, self._on_closed, self._on_closed)
+        self.connection = BufferingConnection(self.parameters, opened.set, self._on_closed, self._on_closed)
         async with asyncio.timeout(OPENING):
             await opened
         self.connection.add_on_connection_blocked_callback(self._on_blocked)
