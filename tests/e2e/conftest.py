@@ -105,6 +105,6 @@ def stack(request: pytest.FixtureRequest, new_stack: Any) -> Stack:
     stack.compose("build")
     started = time.monotonic()
     stack.compose("up", "-d")
-    eventually(stack.rows, "the first row", 60)
+    eventually(stack.rows, "the first row")
     print(f"\nfirst row {time.monotonic() - started:.1f} s after up (Compose {request.param})")
     return stack

@@ -135,7 +135,7 @@ class Stack:
 
     def wait_for_another_row(self) -> None:
         n = len(self.rows())
-        eventually(lambda: len(self.rows()) > n, "another row", 60)
+        eventually(lambda: len(self.rows()) > n, "another row")
 
     def left(self, kind: str) -> str:
         """The containers, networks or volumes that the engine still has of this project."""

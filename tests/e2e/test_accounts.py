@@ -48,7 +48,7 @@ def stack(new_stack: Any, generations: dict[str, list[str]], passwords: dict[str
         **{f"{name.upper()}_PASSWORD": passwords[name] for name in ACCOUNTS},
     )
     stack.compose("up", "-d", "--build")
-    eventually(stack.rows, "the first row", 60)
+    eventually(stack.rows, "the first row")
     return stack
 
 

@@ -31,7 +31,7 @@ def stack(new_stack: Any, generations: dict[str, list[str]]) -> Stack:
     model = DummyRegressor(strategy="constant", constant=150.0).fit([[0.0] * 10], [150.0])
     (stack.folder / "model/src/challenger.pkl").write_bytes(pickle.dumps(model))
     stack.compose("up", "-d", "--build")
-    eventually(lambda: challengers(stack), "the first row of the challenger", 60)
+    eventually(lambda: challengers(stack), "the first row of the challenger")
     time.sleep(5)  # RabbitMQ never finds a quorum queue again that is killed within a second of its declaration
     return stack
 
@@ -49,7 +49,7 @@ def test_both_models_get_every_sample_whatever_is_killed(stack: Stack) -> None:
         run("docker", "kill", stack.container(victim))
         run("docker", "start", stack.container(victim))
         n = len(challengers(stack))
-        eventually(lambda n=n: len(challengers(stack)) > n + 100, f"rows without {victim}", 60)  # type: ignore[misc]
+        eventually(lambda n=n: len(challengers(stack)) > n + 100, f"rows without {victim}")  # type: ignore[misc]
     stack.compose("stop", "features")
     client = Client(url(stack))
     eventually(lambda: sum(map(client.count, ("features", "y_true", "y_pred"))) == 0, "the champion's last row")
@@ -79,9 +79,9 @@ def test_the_owner_of_logs_owns_the_folder(stack: Stack) -> None:
 def test_what_is_there_stays_when_it_is_started_again(stack: Stack) -> None:
     n = len(challengers(stack))
     stack.compose("up", "-d", "--force-recreate", *ONCE)
-    eventually(lambda: len(challengers(stack)) > n, "another row", 60)
+    eventually(lambda: len(challengers(stack)) > n, "another row")
     for service in ONCE:
-        eventually(lambda service=service: stack.inspect(service)["State"]["Status"] == "exited", service, 120)  # type: ignore[misc]
+        eventually(lambda service=service: stack.inspect(service)["State"]["Status"] == "exited", service)  # type: ignore[misc]
         assert stack.inspect(service)["State"]["ExitCode"] == 0
 
 

@@ -43,11 +43,11 @@ def cluster(new_stack: Any, generations: dict[str, list[str]]) -> Stack:
     model.coef_, model.intercept_, model.n_features_in_ = np.ones(3), 0.0, 3
     (stack.folder / "model/src/sum.pkl").write_bytes(pickle.dumps(model))
     stack.compose("up", "-d", "--build")
-    eventually(stack.rows, "the first row", 120)
+    eventually(stack.rows, "the first row")
     stack.environment["COMPOSE_FILE"] = "docker-compose.yaml:docker-compose.cluster.yaml"
     stack.compose("up", "-d")
     stack.wait_for_another_row()
-    eventually(lambda: complete(stack), "three members of each queue", 120)
+    eventually(lambda: complete(stack), "three members of each queue")
     return stack
 
 
@@ -73,14 +73,14 @@ def test_each_node_is_killed_under_load(cluster: Stack) -> None:
     for node in NODES:
         run("docker", "kill", cluster.container(node))
         n = len(cluster.rows())
-        eventually(lambda n=n: len(cluster.rows()) > n + 1000, f"rows without {node}", 60)  # type: ignore[misc]
+        eventually(lambda n=n: len(cluster.rows()) > n + 1000, f"rows without {node}")  # type: ignore[misc]
         run("docker", "start", cluster.container(node))
-        eventually(lambda: complete(cluster), f"three members again, after {node}", 60)
+        eventually(lambda: complete(cluster), f"three members again, after {node}")
     oracle.stop()
     cluster.compose("stop", "features")
 
     csv = cluster.logs / "metric_log.csv"
-    eventually(lambda: not oracle.rows(whole_lines(csv))[0].lost, "all rows", 60)
+    eventually(lambda: not oracle.rows(whole_lines(csv))[0].lost, "all rows")
     cluster.environment["PENDING_TTL"] = "0.001"  # what still waits has no other half
     cluster.compose("up", "-d", "metric")
     client = Client(addresses["rabbitmq"])

@@ -41,12 +41,12 @@ def test_rows_come(stack: Stack) -> None:
 
 def test_the_picture_is_a_whole_png_and_changes(stack: Stack) -> None:
     picture = stack.logs / "error_distribution.png"
-    eventually(picture.exists, "a picture", 60)
+    eventually(picture.exists, "a picture")
     first = picture.read_bytes()
     names = png_chunks(first)
     assert names[0] == b"IHDR"
     assert names[-1] == b"IEND"
-    second = eventually(lambda: (data := picture.read_bytes()) != first and data, "another picture", 60)
+    second = eventually(lambda: (data := picture.read_bytes()) != first and data, "another picture")
     assert png_chunks(second)[-1] == b"IEND"
 
 
@@ -87,19 +87,19 @@ def test_the_owner_of_logs_reads_and_deletes_what_the_services_write(stack: Stac
     if os.getuid() != 0 or stack.owner == 0:
         return  # root can do anything; and an ordinary user has no other uid to try
     picture = stack.logs / "error_distribution.png"
-    eventually(picture.exists, "a picture", 60)
+    eventually(picture.exists, "a picture")
     assert picture.stat().st_uid == 10001
     person: dict[str, Any] = {"user": ORDINARY_USER, "group": ORDINARY_USER, "extra_groups": []}
     run("cat", stack.logs / "metric_log.csv", **person)
     run("rm", "-f", picture, **person)
-    eventually(picture.exists, "a new picture", 60)
+    eventually(picture.exists, "a new picture")
 
 
 def test_a_killed_service_comes_back(stack: Stack) -> None:
     for service in SERVICES:
         before = stack.inspect(service)["RestartCount"]
         stack.exec(service, "sh", "-c", "kill -9 -1")  # all but init
-        eventually(lambda service=service, before=before: stack.inspect(service)["RestartCount"] > before, service, 60)  # type: ignore[misc]
+        eventually(lambda service=service, before=before: stack.inspect(service)["RestartCount"] > before, service)  # type: ignore[misc]
     stack.wait_for_another_row()
 
 
@@ -110,14 +110,14 @@ def test_health_tells_the_truth(stack: Stack) -> None:
 
     subscribed = ("features", "model", "metric")
     for service in ("rabbitmq", *SERVICES):
-        eventually(lambda service=service: passes(service), f"health of {service}", 60)  # type: ignore[misc]
+        eventually(lambda service=service: passes(service), f"health of {service}")  # type: ignore[misc]
     stack.compose("stop", "rabbitmq")
     for service in subscribed:
-        eventually(lambda service=service: not passes(service), f"{service} without a broker", 60)  # type: ignore[misc]
+        eventually(lambda service=service: not passes(service), f"{service} without a broker")  # type: ignore[misc]
     assert passes("plot")
     stack.compose("start", "rabbitmq")
     for service in subscribed:
-        eventually(lambda service=service: passes(service), f"health of {service}", 60)  # type: ignore[misc]
+        eventually(lambda service=service: passes(service), f"health of {service}")  # type: ignore[misc]
     stack.wait_for_another_row()
 
 
@@ -161,12 +161,12 @@ def test_make_up_and_four_models_and_make_down(new_stack: Any, generations: dict
     assert "logs/metric_log.csv, then one every 1 s\n" in output
     assert "The pipeline runs." in output
     assert f"http://127.0.0.1:{stack.management_port}" in output
-    eventually(stack.rows, "the first row", 60)
+    eventually(stack.rows, "the first row")
     assert "Up" in stack.make("ps")
 
     page = f"http://127.0.0.1:{stack.management_port}/api/queues/%2F/features"
     stack.compose("up", "-d", "--scale", "model=4")
-    eventually(lambda: json.loads(get(page, "guest", "guest")).get("consumers") == 4, "four models", 60)
+    eventually(lambda: json.loads(get(page, "guest", "guest")).get("consumers") == 4, "four models")
     stack.wait_for_another_row()
     ids = [row[0] for row in stack.rows()]
     assert len(ids) == len(set(ids))
@@ -193,7 +193,7 @@ def test_queues_that_let_programs_in_which_declare_them_as_tutorials_do(
         for durable in False, True:
             client.connection.channel().queue_declare(queue, durable=durable)
     publish(client, 1.0)
-    eventually(lambda: stack.rows() == [(1.0, 1.5, 0.75, 0.75)], "its row", 60)
+    eventually(lambda: stack.rows() == [(1.0, 1.5, 0.75, 0.75)], "its row")
     client.connection.close()
 
 

@@ -64,7 +64,7 @@ def test_it_sees_the_queues_and_the_rows(stack: Stack, client: Client) -> None:
         targets = ask(stack, "targets").get("activeTargets", [])
         return sorted(target["labels"]["job"] for target in targets if target["health"] == "up")
 
-    eventually(lambda: up() == ["metric", "queues", "rabbitmq"], "three targets up", 60)
+    eventually(lambda: up() == ["metric", "queues", "rabbitmq"], "three targets up")
     client.declare("features", **{"x-queue-type": "quorum"})
     for sample_id in range(PAIRS):
         client.publish("y_true", {"id": sample_id, "body": sample_id})
@@ -95,11 +95,11 @@ def test_a_rejected_message_calls_for_a_person(stack: Stack, client: Client) -> 
             if alert["labels"]["alertname"] == "DeadLettersRising" and alert["state"] == state
         ]
 
-    eventually(lambda: query(stack, 'queue:messages{queue="dead_letters"}') == [0], "no dead letters", 60)
+    eventually(lambda: query(stack, 'queue:messages{queue="dead_letters"}') == [0], "no dead letters")
     assert not alerts("firing")
     for body in b"no JSON", b'{"id": 1}':
         client.publish("y_true", body)
-    (alert,) = eventually(lambda: alerts("firing"), "the alert", 60)
+    (alert,) = eventually(lambda: alerts("firing"), "the alert")
     assert alert["labels"] == {"alertname": "DeadLettersRising", "queue": "dead_letters"}
     assert alert["annotations"]["summary"] == "2 messages were rejected in the last 5 minutes"
 

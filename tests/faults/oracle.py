@@ -101,7 +101,7 @@ class Publisher(threading.Thread):
         for queue, body, contradicts in self.messages():
             if contradicts and contradicts not in self.acknowledged:
                 continue
-            channel = channel or eventually(self.connect, "a connection to the broker", 120)
+            channel = channel or eventually(self.connect, "a connection to the broker")
             self.going.wait()
             with self.publishing:
                 self.attempted.add(body)

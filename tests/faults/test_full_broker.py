@@ -90,7 +90,7 @@ def test_model_takes_large_vectors_in_little_memory(client: Client, run: Run, tm
         most = max(most, peak(model.process.pid) + peak(child))
         return client.count("y_pred") >= 2000 and client.count("dead_letters") >= 300
 
-    eventually(answered, "all answers", 120)
+    eventually(answered, "all answers")
     assert most < 900, f"{most:.0f} MiB"  # what both share is counted twice; without bounds it is 4,000
     assert model.terminate() == 0
     client.channel.queue_purge("dead_letters")
@@ -105,7 +105,7 @@ def test_model_takes_no_more_large_vectors_than_it_can_hold(client: Client, run:
         client.publish("features", slow if n % 40 > 32 else quick)
     model = run("model", MODEL_PATH=pickled(Uneven(), tmp_path), PYTHONPATH=ROOT / "tests")
     model.wait_for_log("connected")
-    eventually(lambda: client.count("y_pred") >= 400, "all answers", 120)
+    eventually(lambda: client.count("y_pred") >= 400, "all answers")
     assert "too many bytes" not in model.log
     assert client.count("y_pred") == 400
     assert model.terminate() == 0

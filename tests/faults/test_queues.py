@@ -114,7 +114,7 @@ def test_a_queue_deleted_and_declared_again_at_once_is_consumed_again(client: Cl
     client.delete("y_true")
     client.declare("y_true", **QUORUM)
     pair(client, 1)
-    eventually(lambda: rows(tmp_path / "logs") == [(1, 1, 2, 1)], "the row", 60)
+    eventually(lambda: rows(tmp_path / "logs") == [(1, 1, 2, 1)], "the row")
     assert metric.terminate() == 0
 
 
@@ -142,8 +142,8 @@ def test_large_messages_are_rejected_one_after_the_other(client: Client, run: Ru
         client.publish("y_true", large)
         pair(client, sample_id)
     metric = run("metric")
-    eventually(lambda: len(rows(tmp_path / "logs")) == 60, "the rows", 120)
-    eventually(lambda: client.count("dead_letters") >= 60, "the dead letters", 120)
+    eventually(lambda: len(rows(tmp_path / "logs")) == 60, "the rows")
+    eventually(lambda: client.count("dead_letters") >= 60, "the dead letters")
     status = Path(f"/proc/{metric.process.pid}/status").read_text()
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     assert peak < 700 * 1024, f"{peak} KiB"

@@ -65,7 +65,7 @@ def test_both_models_get_every_sample_whatever_is_killed(run: Run, broker: Node,
             broker.start()
     assert features.process.wait(120) == 0
     for folder in logs, logs / "challenger":
-        eventually(lambda folder=folder: len(rows(folder)) >= n, f"{n} rows in {folder}", 60)  # type: ignore[misc]
+        eventually(lambda folder=folder: len(rows(folder)) >= n, f"{n} rows in {folder}")  # type: ignore[misc]
     first, second = rows(logs), rows(logs / "challenger")
     assert len(first) == len(second) == n
     assert {row[:2] for row in first} == {row[:2] for row in second}  # ids and labels
@@ -83,7 +83,7 @@ def test_a_dead_challenger_holds_nothing_up_and_its_queues_are_bounded(run: Run,
         assert features.process.wait(60) == 0
         assert "rejects" not in features.log
         assert "pauses" not in features.log
-        eventually(lambda: len(rows(tmp_path / "logs")) == rows_then, "all rows of the champion", 60)
+        eventually(lambda: len(rows(tmp_path / "logs")) == rows_then, "all rows of the champion")
 
     copies, own = ("challenger.features", "challenger.y_true"), ("features", "y_true")
     stream(n)  # the shovels run

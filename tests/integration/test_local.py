@@ -54,8 +54,8 @@ def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     environment = {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ} | {"INTERVAL": "0.5"}
     with running(tmp_path, environment):
-        eventually(lambda: rows(logs), "the first row", 60)
-        eventually((logs / "error_distribution.png").exists, "a picture", 60)
+        eventually(lambda: rows(logs), "the first row")
+        eventually((logs / "error_distribution.png").exists, "a picture")
 
         for victim in "model/src/model.py", "beam.smp":
             pid = min(pid for pid, command_line in processes(tmp_path).items() if victim in command_line)
@@ -63,7 +63,7 @@ def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
             eventually(lambda pid=pid: pid not in processes(tmp_path), f"the end of {victim}")  # type: ignore[misc]
             eventually(lambda victim=victim: victim in str(processes(tmp_path)), f"a new {victim}")  # type: ignore[misc]
             n = len(rows(logs))
-            eventually(lambda n=n: len(rows(logs)) > n + 2, "rows after a kill", 60)  # type: ignore[misc]
+            eventually(lambda n=n: len(rows(logs)) > n + 2, "rows after a kill")  # type: ignore[misc]
 
         second = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert second.returncode == 1
@@ -79,7 +79,7 @@ def test_a_challenger_and_the_history(tmp_path: Path) -> None:
     assert done.stderr == "make local: OPTIONS=challenger needs CHALLENGER_MODEL_PATH, the second trained model\n"
     environment |= {"CHALLENGER_MODEL_PATH": "model/src/myfile.pkl", "METRICS_PORT": str(free_port())}
     with running(tmp_path, environment):
-        eventually(lambda: set(rows(logs)) & set(rows(logs / "challenger")), "rows that both models have", 60)
+        eventually(lambda: set(rows(logs)) & set(rows(logs / "challenger")), "rows that both models have")
         page = urllib.request.urlopen(f"http://127.0.0.1:{environment['METRICS_PORT']}/metrics").read().decode()
         assert "metric_rows_total" in page
     assert "ended with exit code" not in (tmp_path / "log").read_text()

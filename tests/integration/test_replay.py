@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import QUEUES, ROOT, Client
+from harness import DEADLINE, QUEUES, ROOT, Client
 from local import Node
 from local.__main__ import import_definitions
 from pipeline.broker import ARGUMENTS
@@ -55,7 +55,7 @@ def start(program: str, *arguments: str) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     """What the program printed, to either stream."""
-    output, errors = process.communicate(timeout=90)
+    output, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     return output + errors

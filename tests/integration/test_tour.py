@@ -43,7 +43,7 @@ def test_the_tour(tmp_path: Path) -> None:
             env=environment,
             text=True,
             capture_output=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr
@@ -61,7 +61,7 @@ def test_the_tour(tmp_path: Path) -> None:
         start = start.replace(LOCAL, f"exec {sys.executable} -m local")
         local = subprocess.Popen(["bash", "-c", start], cwd=tmp_path, env=environment, stdout=output, stderr=output)
     try:
-        eventually(lambda: rows(tmp_path / "tour"), "the first row", 60)
+        eventually(lambda: rows(tmp_path / "tour"), "the first row")
         exercises = [section for section in SECTIONS if re.match(r"\d\. ", section)]
         assert len(exercises) == 5
         assert sum(WAIT in exercise for exercise in exercises) == 1
