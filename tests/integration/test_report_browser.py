@@ -231,11 +231,13 @@ def luminance(rgb: list[int]) -> float:
 def test_it_can_be_read_on_phones_and_desktops_by_day_and_night(
     browser: Browser, logs: Path, start: Start, scheme: str, width: int
 ) -> None:
-    rows = stream(1000)
+    rows = [(round(i, 1) + 0.012345, t, p, e) for i, t, p, e in stream(1000)]  # ids as long as those of features
     write(logs, [*rows[:500], *((i, t, t + 2 * (p - t), 2 * e) for i, t, p, e in rows[500:])])
     start()
     browser.show(logs / "report.html", width, scheme)
     assert browser.run("document.documentElement.scrollWidth") <= width
+    hidden = "[...document.querySelectorAll('section')].map(section => section.scrollWidth - section.clientWidth)"
+    assert max(browser.run(hidden)) == 0
     heights = browser.run("[...document.querySelectorAll('svg text')].map(text => text.getBoundingClientRect().height)")
     assert len(heights) >= 30
     assert min(heights) >= 7
