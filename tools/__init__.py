@@ -12,13 +12,14 @@ import argparse
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, get_type_hints
 
 import pika
 
 BATCH = 1000  # messages; also the prefetch of a stream
-IDLE = 2.0  # seconds without a message after which a queue has been read
+IDLE = 2.0  # seconds without a message after which a queue has been read; also the longest wait for a batch
 
 Message = tuple[Any, Any, bytes]  # method, properties and body, as pika delivers them
 
@@ -49,9 +50,14 @@ def run(program: str, url: str, queues: Iterable[str], serve: Serve) -> None:
             raise SystemExit(f"\nmake {program}: interrupted; nothing is lost") from None
 
 
-def batches(channel: Any, queue: str, limit: float = float("inf"), **arguments: Any) -> Iterator[list[Message]]:
-    """The messages of a queue, to be acknowledged, up to `limit` or until none has come for IDLE seconds."""
-    batch, size = list[Message](), 0
+def batches(
+    channel: Any, queue: str, limit: float = float("inf"), last: bytes | None = None, **arguments: Any
+) -> Iterator[list[Message]]:
+    """The messages of a queue, to be acknowledged: up to `limit` of them, up to `last`, or until none comes for IDLE s.
+
+    A batch is handed out after IDLE seconds at the latest: nothing else can run while this waits.
+    """
+    batch, size, begun = list[Message](), 0, time.monotonic()
     if not limit:
         return
     for message in channel.consume(queue, arguments=arguments, inactivity_timeout=IDLE):
@@ -59,9 +65,10 @@ def batches(channel: Any, queue: str, limit: float = float("inf"), **arguments: 
         if not over:
             batch.append(message)
             size, limit = size + len(message[2]), limit - 1
-            over = not limit
-        if batch and (over or len(batch) == BATCH or size > BATCH_BYTES):
+            over = not limit or message[2] == last
+        full = len(batch) == BATCH or size > BATCH_BYTES or time.monotonic() > begun + IDLE
+        if batch and (over or full):
             yield batch
-            batch, size = [], 0
+            batch, size, begun = [], 0, time.monotonic()
         if over:
             return

@@ -17,11 +17,12 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import pika
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 HISTORY = "history"
 KINDS: dict[str, Any] = {FEATURES: Vector, Y_TRUE: Value}
@@ -61,7 +62,8 @@ class Replay:
 
     async def serve(self, broker: Broker) -> None:
         """The flow of this program: mark the end of the history, then read, choose and publish up to there."""
-        with pika.BlockingConnection(parameters_of(self.source)) as connection:
+        connection = pika.BlockingConnection(parameters_of(self.source))
+        try:
             channel = connection.channel()
             try:
                 channel.queue_declare(HISTORY, passive=True)
@@ -72,7 +74,7 @@ class Replay:
             channel.confirm_delivery()
             channel.basic_publish("", HISTORY, self.end, mandatory=True)
             channel.basic_qos(prefetch_count=BATCH)
-            for batch in batches(channel, HISTORY, **{"x-stream-offset": self.offset}):
+            for batch in batches(channel, HISTORY, last=self.end, **{"x-stream-offset": self.offset}):
                 chosen = list(self.choose(batch))
                 await broker.publish(chosen)
                 method, properties, _ = batch[-1]
@@ -81,11 +83,14 @@ class Replay:
                 self.offset = properties.headers["x-stream-offset"] + 1
                 line = f"\r{self.published:,} messages published; to go on: --offset {self.offset}"
                 print(line, end="", file=sys.stderr, flush=True)
-                if any(body == self.end for *_, body in batch):
+                if batch[-1][2] == self.end:
                     return
                 while max([await broker.waiting(queue) for queue in KINDS]) > WAITING:
                     await asyncio.sleep(LOOK)
-        raise ConnectionLostError("the history does not go on")
+            raise ConnectionLostError("the history does not go on")
+        finally:
+            with suppress(AMQPError):  # pika rejects what it has read ahead, which a stream does not know
+                connection.close()
 
     def choose(self, batch: list[Message]) -> Iterator[Outgoing]:
         """The valid messages whose ids are in the range."""

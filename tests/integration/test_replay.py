@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -96,6 +97,30 @@ def test_a_time_leads_to_its_samples(broker: Node) -> None:
     since, until = (datetime.fromtimestamp(now - ago).isoformat() for ago in (3600, 60))
     finish(start("replay", "--broker", broker.url, "--to", second(broker), "--since", since, "--until", until))
     assert taken(second(broker), *KINDS) == [[], bodies[1:2]]
+
+
+def test_it_ends_where_the_history_ended_when_it_began_while_samples_keep_coming(broker: Node) -> None:
+    bodies = [b'{"id": %d, "body": 0}' % sample_id for sample_id in range(100)]
+    sent(broker, *bodies)
+    stop = threading.Event()
+
+    def publish_on() -> None:
+        with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
+            channel = connection.channel()
+            while not stop.wait(0.02):
+                channel.basic_publish("samples", "y_true", b'{"id": 1000, "body": 0}')
+
+    live = threading.Thread(target=publish_on)
+    live.start()
+    try:
+        output = finish(start("replay", "--broker", broker.url, "--to", second(broker)))
+    finally:
+        stop.set()
+        live.join()
+    assert "no connection" not in output
+    _, values = taken(second(broker), *KINDS)
+    assert values[:100] == bodies
+    assert len(values) < 1000
 
 
 def test_nothing_is_lost_when_replay_and_broker_are_killed(broker: Node) -> None:
