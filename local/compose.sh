@@ -4,10 +4,15 @@
 #
 #   OPTIONS=cluster,metrics local/compose.sh ps
 #
-# OPTIONS comes from the environment or from .env. docker-compose.override.yaml, if there is one, counts last.
+# OPTIONS comes from the environment or from .env. docker-compose.override.yaml, if there is one, counts last. Where
+# `make up` had to build stand-ins for the base images, they are used.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source local/machine.sh
+
+docker version >/dev/null 2>&1 ||
+    fail "No container engine answers here (docker version). The log of make local is in its own terminal."
+while read -r stand_in; do export "${stand_in?}"; done < <(stand_ins)
 
 options=$(options) # the function of machine.sh
 if [ -n "$options" ]; then

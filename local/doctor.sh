@@ -72,10 +72,12 @@ elif [ -n "$taken" ]; then
     line "make up" "would stop: $taken"
 elif names_images; then
     line "make up" "would use $(setting PYTHON_IMAGE python:3.13-slim) and $(setting RABBITMQ_IMAGE rabbitmq:4-management)"
-elif docker image inspect python:3.13-slim rabbitmq:4-management >/dev/null 2>&1 || [ "$hub" = yes ]; then
+elif docker image inspect python:3.13-slim rabbitmq:4-management >/dev/null 2>&1; then
     line "make up" "would use python:3.13-slim and rabbitmq:4-management"
-elif docker image inspect pipeline-local/python:3.13 pipeline-local/rabbitmq:4-management >/dev/null 2>&1; then
-    line "make up" "would use the stand-ins that are here, if Docker Hub does not answer: pipeline-local/*"
+elif [ -n "$(stand_ins)" ]; then
+    line "make up" "would use the stand-ins for the base images that are here: pipeline-local/*"
+elif [ "$hub" = yes ]; then
+    line "make up" "would use python:3.13-slim and rabbitmq:4-management from Docker Hub"
 else
     line "make up" "would build stand-ins for the base images from Debian packages, if Docker Hub does not answer"
     command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)

@@ -41,20 +41,38 @@ ports() {
     esac
 }
 
-# Of those ports, the ones that something else than this stack has: one line each that says so, and what to do.
+# Of those ports, the ones that something else than this stack has: one line each that says so, and what to do about all.
 taken_ports() {
-    local name port other ours suggested=
+    local name port other ours suggested= choice= taken=
     # shellcheck disable=SC2016  # a template
     ours=" $(local/compose.sh ps -q 2>/dev/null | xargs -r docker inspect --format \
         '{{range .NetworkSettings.Ports}}{{range .}}{{.HostPort}} {{end}}{{end}}' 2>/dev/null | tr '\n' ' ') "
-    ports | while read -r name port; do
+    while read -r name port; do
         if listens "$port" && [[ $ours != *" $port "* ]]; then
             other=$((port + 1))
             while listens "$other" || [[ $(ports)$suggested == *" $other"* ]]; do other=$((other + 1)); done
-            suggested+=" $other"
-            echo "Port $port is taken by another program. End that, or choose another port: $name=$other make up"
+            suggested+=" $other" choice+="$name=$other " taken+=" $port"
         fi
+    done < <(ports)
+    for port in $taken; do
+        echo "Port $port is taken by another program. End that, or choose another port: ${choice}make up"
     done
+}
+
+# The stand-ins that local/images.sh has built, as lines NAME=image, without those of which the public image is here, or
+# for which somebody has named another one.
+stand_ins() {
+    local here name public own
+    here=$'\n'$(docker image ls --format '{{.Repository}}:{{.Tag}}' 2>/dev/null)$'\n'
+    while read -r name public own; do
+        if [[ -z $(setting "$name") && $here != *$'\n'$public$'\n'* && $here == *$'\n'$own$'\n'* ]]; then
+            echo "$name=$own"
+        fi
+    done <<END
+PYTHON_IMAGE python:3.13-slim pipeline-local/python:3.13
+RABBITMQ_IMAGE rabbitmq:4-management pipeline-local/rabbitmq:4-management
+PROMETHEUS_IMAGE prom/prometheus:v3.5.0 pipeline-local/prometheus:2.53
+END
 }
 
 # Whether somebody has named base images: whoever does knows where they are.

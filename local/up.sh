@@ -27,17 +27,16 @@ available() {
     }
 }
 
-if ! names_images && ! { available python:3.13-slim && available rabbitmq:4-management; }; then
+if ! names_images && [ "$(stand_ins | grep -cE "^(PYTHON|RABBITMQ)_")" != 2 ] &&
+    ! { available python:3.13-slim && available rabbitmq:4-management; }; then
     echo "No access to Docker Hub: the base images are built from Debian packages, once, in about a minute"
-    export PYTHON_IMAGE=pipeline-local/python:3.13 RABBITMQ_IMAGE=pipeline-local/rabbitmq:4-management
     local/images.sh python
     local/images.sh rabbitmq & # meanwhile the services are built
     broker_image=$!
-    if [[ $($compose config) == *"image: prom/prometheus:"* ]]; then
-        local/images.sh prometheus
-        export PROMETHEUS_IMAGE=pipeline-local/prometheus:2.53
-        alerts=/classic/alerts # Debian's package has the older page only
-    fi
+fi
+prometheus=$($compose config | sed -n 's/^ *image: \(prom\/prometheus:.*\)/\1/p')
+if [ -n "$prometheus" ] && ! available "$prometheus"; then
+    local/images.sh prometheus
 fi
 
 log=$(mktemp)
@@ -86,11 +85,13 @@ if [[ $(options) == *challenger* ]]; then
     echo "  challenger       logs/challenger, with the same files"
 fi
 if [[ $($compose config --services) == *prometheus* ]]; then
+    # Debian's package has the older page only.
+    [[ $($compose config) != *pipeline-local/prometheus* ]] || alerts=/classic/alerts
     echo "  alerts           http://$($compose port prometheus 9090)$alerts"
 fi
-if [ "${PYTHON_IMAGE:-}" = pipeline-local/python:3.13 ]; then
-    echo "  docker-compose   takes the same images with these lines in .env:"
-    printf '                   %s\n' PYTHON_IMAGE="$PYTHON_IMAGE" RABBITMQ_IMAGE="$RABBITMQ_IMAGE"
+if [ -n "$(stand_ins)" ]; then
+    echo "  docker-compose   takes the same images with these lines in .env; make and local/compose.sh need none:"
+    stand_ins | sed 's/^/                   /'
 fi
 if [ -n "$(options)" ]; then
     echo "  OPTIONS          $(options): use local/compose.sh instead of docker-compose"

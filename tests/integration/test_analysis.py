@@ -68,10 +68,9 @@ def test_two_models_that_got_the_same_samples_are_compared(client: Client, run: 
     """As docs/analysis.md shows: the bundled model, and the forest of docs/challenger.md."""
     stream(run, 2000)
     samples = [(queue, body) for queue in ("features", "y_true") for body, _ in client.take(queue, 2000)]
-    (tmp_path / "model/src").mkdir(parents=True)
     train, _ = snippet("challenger.md", "forest.py", "sh").split("export ")
     shell(train, tmp_path)
-    challenger: dict[str, object] = {"MODEL_PATH": tmp_path / "model/src/challenger.pkl"}
+    challenger: dict[str, object] = {"MODEL_PATH": tmp_path / "mine/challenger.pkl"}
     settings = {"logs": dict[str, object](), "logs/challenger": challenger}
     channel = client.connection.channel()  # without confirms: they would take most of the time
     for folder, model in settings.items():
