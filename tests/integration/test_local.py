@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from e2e.stack import copy_of_the_tree
-from harness import eventually, rows
+from harness import DEADLINE, eventually, rows
 from local import free_port
 
 import os
@@ -41,10 +41,10 @@ def running(folder: Path, environment: dict[str, str]) -> Iterator[None]:
         local = subprocess.Popen(COMMAND, cwd=folder, env=environment, stdout=output, stderr=output)
     try:
         yield
+    finally:  # also of a test that fails: a broker that stays would disturb others
         local.send_signal(signal.SIGINT)
-        assert local.wait(30) == 0
-    finally:
-        local.kill()
+        code = local.wait(DEADLINE)
+    assert code == 0
     assert "Traceback" not in log.read_text()
     assert not processes(folder)
 
