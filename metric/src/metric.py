@@ -214,12 +214,8 @@ class MetricLog:
     clock_saved: float  # the clock, as it was last written to the database
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.path, self.state_path, self.wal_path = (
-            folder,
-            folder / CSV_NAME,
-            folder / STATE_NAME,
-            folder / WAL,
-        )
+        self.folder, self.path = folder, folder / CSV_NAME
+        self.state_path, self.wal_path = folder / STATE_NAME, folder / WAL
         self.lock = asyncio.Lock()
         self.repeats = self.contradictions = 0
         self.started = time.monotonic()

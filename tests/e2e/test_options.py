@@ -65,6 +65,12 @@ def test_options_are_read_from_the_env_file(compose: Compose, tmp_path: Path) ->
     assert {"prometheus", "history-definitions"} <= set(compose("config", "--services").stdout.split())
 
 
+def test_stand_ins_are_used_where_make_up_has_built_them(compose: Compose, base_images: dict[str, str]) -> None:
+    image = base_images.get("RABBITMQ_IMAGE", "rabbitmq:4-management")
+    assert f"image: {image}" in compose("config").stdout
+    assert "image: registry/rabbitmq" in compose("config", RABBITMQ_IMAGE="registry/rabbitmq").stdout
+
+
 @pytest.mark.parametrize(
     ("environment", "line"),
     [

@@ -22,19 +22,21 @@ CONTAINER_USER = 10001
 
 
 @pytest.mark.engine
-def test_a_taken_port_is_named_before_anything_starts(new_stack: Any, generations: dict[str, list[str]]) -> None:
+def test_taken_ports_are_named_before_anything_starts(new_stack: Any, generations: dict[str, list[str]]) -> None:
     stack: Stack = new_stack(min(generations))
-    with socket.create_server(("127.0.0.1", stack.management_port)):
+    ports = (stack.amqp_port, stack.management_port)
+    with socket.create_server(("127.0.0.1", ports[0])), socket.create_server(("127.0.0.1", ports[1])):
         done = subprocess.run(
             ["make", "up"], cwd=stack.folder, env=stack.environment, capture_output=True, text=True, check=False
         )
     assert done.returncode == 2
-    line, *others = done.stderr.splitlines()
-    assert re.fullmatch(
-        f"Port {stack.management_port} is taken by another program. "
-        r"End that, or choose another port: MANAGEMENT_PORT=\d+ make up",
-        line,
-    )
+    first, second, *others = done.stderr.splitlines()
+    for port, line in zip(ports, (first, second), strict=True):
+        assert re.fullmatch(
+            f"Port {port} is taken by another program. "
+            r"End that, or choose another port: AMQP_PORT=\d+ MANAGEMENT_PORT=\d+ make up",
+            line,
+        )
     assert all(other.startswith("make:") for other in others)
     assert not stack.left("container")
     assert not stack.left("network")
