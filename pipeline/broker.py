@@ -333,6 +333,8 @@ class Broker:
             left = rejected
             if left and not self.rejecting:
                 log.warning("the broker rejects messages for %s; trying again every second", left[0].queue)
+            if self.rejecting and not left:
+                log.info("the broker takes messages again")
             self.rejecting = bool(left)
             if left:
                 await asyncio.sleep(RETRY)

@@ -233,7 +233,7 @@ def _read_frame(settings: DataSettings, columns: Columns) -> pd.DataFrame:
     if not bad:
         return pd.DataFrame(numbers, columns=[*columns.features, columns.target])
     cells = [f"data row {row + 1} of column {name!r} has {text[:40]!r}" for name, (row, text) in bad.items()]
-    more = f"; {len(cells) - 3} more columns have such cells" if len(cells) > 3 else ""
+    more = f"; more columns with such cells: {len(cells) - 3}" if len(cells) > 3 else ""
     features = [name for name in bad if name != columns.target]
     raise BadTableError(
         f"takes numbers only, but {'; '.join(cells[:3])}{more}. Write numbers with a decimal point and no thousands "

@@ -34,8 +34,8 @@ SLACK = 86400.0  # seconds by which an id may be later than the arrival of its m
 def main() -> None:
     options = parser("make replay", "Publish a part of the history again, with the same ids and bytes.")
     options.add_argument("--to", metavar="URL", help="another broker or virtual host to publish to")
-    options.add_argument("--since", metavar="TIME", type=seconds, default="-inf", help="2026-11-01T08:00, or an id")
-    options.add_argument("--until", metavar="TIME", type=seconds, default="inf", help="the same")
+    options.add_argument("--since", metavar="TIME", type=time_or_id, default="-inf", help="2026-11-01T08:00, or an id")
+    options.add_argument("--until", metavar="TIME", type=time_or_id, default="inf", help="the same")
     options.add_argument("--offset", type=int, help="where to go on after an interruption")
     given = options.parse_args()
     replay = Replay(given.broker, given.since, given.until, given.offset)
@@ -43,7 +43,7 @@ def main() -> None:
     print(file=sys.stderr)
 
 
-def seconds(text: str) -> float:
+def time_or_id(text: str) -> float:
     """An id, which is a Unix time; or a time in ISO 8601, local if it names no zone. Raises ValueError."""
     try:
         return float(text)

@@ -56,7 +56,7 @@ def main(settings: FeaturesSettings) -> Awaitable[None]:
 
 async def publish_all(samples: "Samples", settings: FeaturesSettings) -> None:
     await stay_connected("features", settings, (FEATURES, Y_TRUE), partial(stream, samples))
-    log.info("published all %d samples", samples.drawn)
+    log.info("published all samples: %d", samples.drawn)
 
 
 async def stream(samples: "Samples", broker: Broker) -> None:

@@ -99,10 +99,11 @@ def test_a_queue_that_a_policy_limits_takes_the_rest_later(
     policy('{"max-length": 10}')
     eventually(lambda: rejects_more(client))
     features = run("features", INTERVAL=0, COUNT=100, DATASET="")
-    features.wait_for_log("the broker rejects messages for y_true")
+    features.wait_for_log("the broker rejects messages for y_true; trying again every second")
     for name in ("metric", "model"):
         run(name)
     assert features.wait() == 0
+    assert features.log.index("the broker takes messages again") > features.log.index("the broker rejects messages")
     eventually(lambda: len(rows(tmp_path / "logs")) == 100)
 
 
