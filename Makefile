@@ -43,7 +43,7 @@ groups: .venv/ready ## show the error for each group of a column of the data (BY
 	@.venv/bin/python -m analysis.groups
 
 test: .venv/tools ## run the tests; with CI=true also those that take long or need containers, and skip none
-	.venv/bin/pytest --numprocesses $(if $(CI),5,4) --dist loadscope --no-loadscope-reorder $(if $(CI),,-m "not long and not engine")
+	.venv/bin/pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder $(if $(CI),,-m "not long and not engine")
 
 chaos: .venv/tools ## kill everything at random for about half an hour, on two versions of RabbitMQ; SEED=... repeats a run
 	.venv/bin/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))

@@ -20,15 +20,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class SideBySide(LoadScopeScheduling):
-    """Three processes run the tests that need containers, the others run the rest, file by file."""
+    """Two processes run the tests that need containers, the others run the rest, file by file."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
         if not file.startswith("tests/e2e/"):
             return file
-        if file.endswith(("test_compose.py", "test_swarm.py")):
-            return "one stack, then a Swarm"
-        return "cluster" if file.endswith("test_cluster.py") else "options"
+        return "one stack, then a Swarm" if file.endswith(("test_compose.py", "test_swarm.py")) else "options"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
