@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -152,6 +153,12 @@ class Service:
             return self.log.count(text) >= times
 
         eventually(enough, f"{text!r} in the log of {self.name}")
+
+    def answers_sigterm(self) -> bool:
+        """Whether it has a handler: the interpreter itself, while it starts, has none."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        (mask,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")]
+        return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)

@@ -130,13 +130,7 @@ def test_stop_while_the_lookup_of_a_name_hangs(run: Run) -> None:
 def test_stop_as_soon_as_the_service_has_begun(run: Run, name: str) -> None:
     """While it still imports what it needs."""
     service = run(name)
-    status = Path(f"/proc/{service.process.pid}/status")
-
-    def answers_sigterm() -> bool:
-        (mask,) = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigCgt")]
-        return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
-
-    eventually(answers_sigterm)
+    eventually(service.answers_sigterm)
     stop(service)
     assert service.log == ""
 

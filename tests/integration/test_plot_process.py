@@ -119,6 +119,7 @@ def test_a_signal_ends_it_and_leaves_nothing_else(run: Run, logs: Path, number: 
 @pytest.mark.parametrize("delay", [0.15, 0.3, 0.6, 1.0])
 def test_a_signal_while_it_starts_ends_it_with_exit_code_0(run: Run, delay: float) -> None:
     service = run()
+    eventually(service.answers_sigterm)
     time.sleep(delay)
     assert service.terminate() == 0
 
