@@ -113,7 +113,7 @@ async def supervise(broker: Node, logs: Path, options: set[str]) -> None:
         services[0] = ("features", environment | {"AMQP_EXCHANGE": "samples"})
     if "challenger" in options:
         own = {"AMQP_URL": broker.url.replace("%2F", "challenger"), "LOGS_DIR": f"{logs}/challenger"}
-        own |= {"METRICS_PORT": ""}  # it is the champion's
+        own["METRICS_PORT"] = ""  # the port is the champion's
         own |= {name: os.environ.get(f"CHALLENGER_{name}", "") for name in ("MODEL_PATH", "MODEL_SHA256")}
         services += [(f"challenger-{name}", environment | own) for name in ("model", "metric", "plot")]
     stopping = asyncio.Event()

@@ -74,7 +74,7 @@ elif names_images; then
     line "make up" "would use $(setting PYTHON_IMAGE python:3.13-slim) and $(setting RABBITMQ_IMAGE rabbitmq:4-management)"
 elif docker image inspect python:3.13-slim rabbitmq:4-management >/dev/null 2>&1; then
     line "make up" "would use python:3.13-slim and rabbitmq:4-management"
-elif [ -n "$(stand_ins)" ]; then
+elif uses_stand_ins; then
     line "make up" "would use the stand-ins for the base images that are here: pipeline-local/*"
 elif [ "$hub" = yes ]; then
     line "make up" "would use python:3.13-slim and rabbitmq:4-management from Docker Hub"

@@ -75,6 +75,11 @@ PROMETHEUS_IMAGE prom/prometheus:v3.5.0 pipeline-local/prometheus:2.53
 END
 }
 
+# Whether the stand-ins for both base images are to be used.
+uses_stand_ins() {
+    [ "$(stand_ins | grep -cE '^(PYTHON|RABBITMQ)_')" = 2 ]
+}
+
 # Whether somebody has named base images: whoever does knows where they are.
 names_images() {
     [ -n "$(setting PYTHON_IMAGE)$(setting RABBITMQ_IMAGE)" ]

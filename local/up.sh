@@ -27,8 +27,7 @@ available() {
     }
 }
 
-if ! names_images && [ "$(stand_ins | grep -cE "^(PYTHON|RABBITMQ)_")" != 2 ] &&
-    ! { available python:3.13-slim && available rabbitmq:4-management; }; then
+if ! names_images && ! uses_stand_ins && ! { available python:3.13-slim && available rabbitmq:4-management; }; then
     echo "No access to Docker Hub: the base images are built from Debian packages, once, in about a minute"
     local/images.sh python
     local/images.sh rabbitmq & # meanwhile the services are built

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,26 @@ CONTAINER_USER = 10001
 
 
 @pytest.mark.engine
-def test_taken_ports_are_named_before_anything_starts(new_stack: Any, generations: dict[str, list[str]]) -> None:
+@pytest.mark.parametrize("names", [["MANAGEMENT_PORT"], ["AMQP_PORT", "MANAGEMENT_PORT"]], ids=["one", "two"])
+def test_taken_ports_are_named_before_anything_starts(
+    new_stack: Any, generations: dict[str, list[str]], names: list[str]
+) -> None:
     stack: Stack = new_stack(min(generations))
-    ports = (stack.amqp_port, stack.management_port)
-    with socket.create_server(("127.0.0.1", ports[0])), socket.create_server(("127.0.0.1", ports[1])):
+    ports = [int(stack.environment[name]) for name in names]
+    with ExitStack() as taken:
+        for port in ports:
+            taken.enter_context(socket.create_server(("127.0.0.1", port)))
         done = subprocess.run(
             ["make", "up"], cwd=stack.folder, env=stack.environment, capture_output=True, text=True, check=False
         )
     assert done.returncode == 2
-    first, second, *others = done.stderr.splitlines()
-    for port, line in zip(ports, (first, second), strict=True):
+    lines = done.stderr.splitlines()
+    choice = " ".join(rf"{name}=\d+" for name in names)
+    for port, line in zip(ports, lines[: len(ports)], strict=True):
         assert re.fullmatch(
-            f"Port {port} is taken by another program. "
-            r"End that, or choose another port: AMQP_PORT=\d+ MANAGEMENT_PORT=\d+ make up",
-            line,
+            rf"Port {port} is taken by another program. End that, or choose another port: {choice} make up", line
         )
-    assert all(other.startswith("make:") for other in others)
+    assert all(other.startswith("make:") for other in lines[len(ports) :])
     assert not stack.left("container")
     assert not stack.left("network")
 

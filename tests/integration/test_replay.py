@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import DEADLINE, QUEUES, ROOT, Client
+from harness import QUEUES, ROOT, Client
 from local import Node
 from local.__main__ import import_definitions
 from pipeline.broker import ARGUMENTS
@@ -56,7 +56,7 @@ def start(program: str, *arguments: str) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     """What the program printed, to either stream."""
-    output, errors = process.communicate(timeout=DEADLINE)
+    output, errors = process.communicate(timeout=90)
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     return output + errors
