@@ -52,7 +52,7 @@ taken=$(taken_ports)
 ports | while read -r name port; do
     state=free
     ! listens "$port" || state="published by this stack"
-    [[ $taken != *"Port $port "* ]] || state="taken by another program"
+    [[ $taken != *"Port $port "* ]] || state="taken by $(taker "$port")"
     line "Port $port" "$state ($name)"
 done
 if [ -e logs/metric_log.csv ]; then

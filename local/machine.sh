@@ -41,6 +41,15 @@ ports() {
     esac
 }
 
+# Who has a port that this stack does not have.
+taker() {
+    if [ -e .local/broker/pid ] && grep -qE "[:=] ?$1\$" .local/broker/rabbitmq.conf; then
+        echo "make local in this folder"
+    else
+        echo "another program"
+    fi
+}
+
 # Of those ports, the ones that something else than this stack has: one line each that says so, and what to do about all.
 taken_ports() {
     local name port other ours suggested= choice= taken=
@@ -55,7 +64,7 @@ taken_ports() {
         fi
     done < <(ports)
     for port in $taken; do
-        echo "Port $port is taken by another program. End that, or choose another port: ${choice}make up"
+        echo "Port $port is taken by $(taker "$port"). End that, or choose another port: ${choice}make up"
     done
 }
 

@@ -7,6 +7,7 @@ from harness import eventually, rows
 from local import free_port
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,6 +65,19 @@ def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
             eventually(lambda victim=victim: victim in str(processes(tmp_path)), f"a new {victim}")  # type: ignore[misc]
             n = len(rows(logs))
             eventually(lambda n=n: len(rows(logs)) > n + 2, "rows after a kill")  # type: ignore[misc]
+
+        broker = re.search(r"broker +amqp://.*:(\d+)/", (tmp_path / "log").read_text())
+        assert broker
+        doctor = subprocess.run(
+            "local/doctor.sh",
+            cwd=tmp_path,
+            env=environment | {"AMQP_PORT": broker[1]},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert f"Port {broker[1]} " in doctor.stdout
+        assert "taken by make local in this folder (AMQP_PORT)" in doctor.stdout
 
         second = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert second.returncode == 1

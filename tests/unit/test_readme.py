@@ -155,3 +155,12 @@ def test_every_log_line_that_is_explained_is_one_of_the_code() -> None:
     for line in lines:
         parts = [part for part in line.split("…") if len(part) > 3]
         assert all(part in text for part in parts), line
+
+
+def test_an_image_has_the_same_version_everywhere() -> None:
+    patterns = ("*.yaml", ".env.example", "Makefile", "*/Dockerfile", "local/*", "docs/*.md", "tests/e2e/*.py")
+    text = "".join(path.read_text() for pattern in patterns for path in ROOT.glob(pattern) if path.is_file())
+    image = r"((?:pipeline-local/|prom/)?\b(?:python|rabbitmq|prometheus)):(v?\d[\w.-]*\w)"
+    versions = {match for match in re.findall(image, text) if match != ("rabbitmq", "5672")}  # a port
+    public, own = ["prom/prometheus", "python", "rabbitmq"], ["prometheus", "python", "rabbitmq"]
+    assert sorted(name for name, _ in versions) == [*(f"pipeline-local/{name}" for name in own), *public], versions
