@@ -459,14 +459,15 @@ def draw_over_time(rows: Evaluation, models: Models) -> Figure:
     if change := rows.change():
         axes.axvline(change.row, color=BAD, linestyle="--", label="error changed")
         axes.hlines([change.before, change.since], [0, change.row], [change.row, rows.n], color=BAD, linewidth=1)
-    replaced = [place * rows.per_point for sample_id, _ in models if (place := int(np.searchsorted(ids, sample_id)))]
+    newest = np.maximum.accumulate(ids)  # so far: rows whose label came late have older ids
+    replaced = [place * rows.per_point for sample_id, _ in models if (place := int(np.searchsorted(newest, sample_id)))]
     for row in replaced[-LAST:]:
         axes.axvline(row, color=INK, linestyle=":", label="model replaced" if row == replaced[-1] else None)
     span = ids[-1] - ids[0]
     form = "%H:%M:%S" if span < 600 else "%H:%M" if span < 86400 else "%d %b" if span < 3e7 else "%b %Y"
 
     def row_and_time(row: float, _: object) -> str:
-        point = min(int(row / rows.per_point), len(ids) - 1)  # the last rows may not make a point yet
+        point = min(int(max(row - 1, 0) / rows.per_point), len(ids) - 1)  # the last rows may not make a point yet
         return f"{row:,.0f}\n{clock(ids[point], form)}" if row <= rows.n else f"{row:,.0f}"
 
     axes.set(xlim=(0, max(1.02 * rows.n, 2)), ylim=(0, top), ylabel="absolute error")

@@ -45,12 +45,12 @@ def sample(shape: str, n: int) -> Floats:
     return SHAPES[shape](np.random.default_rng(n), n)
 
 
-def evaluation(errors: Floats, chunk: int = 30_000) -> Evaluation:
+def evaluation(errors: Floats, chunk: int = 30_000, ids: Floats | None = None) -> Evaluation:
     result = Evaluation()
+    ids = START + 10 * np.arange(len(errors)) if ids is None else ids
     for start in range(0, len(errors), chunk):
         part = errors[start : start + chunk]
-        ids = START + 10 * np.arange(start, start + len(part))
-        result.add(np.column_stack([ids, np.zeros(len(part)), part, part]))
+        result.add(np.column_stack([ids[start : start + chunk], np.zeros(len(part)), part, part]))
     return result
 
 
@@ -622,9 +622,9 @@ def test_whole_numbers_have_a_bar_each_and_make_no_comb() -> None:
     assert (edges[1] - edges[0]) % 1 == 0
 
 
-def over_time(errors: Floats, models: plot.Models | None = None) -> Any:
+def over_time(errors: Floats, models: plot.Models | None = None, ids: Floats | None = None) -> Any:
     with matplotlib.rc_context(plot.STYLE):
-        (axes,) = plot.draw_over_time(evaluation(errors), models or []).axes
+        (axes,) = plot.draw_over_time(evaluation(errors, ids=ids), models or []).axes
     return axes
 
 
@@ -670,6 +670,21 @@ def test_the_chart_over_time_shows_change_and_models_with_clock_times() -> None:
     assert replaced == [1200, 1200]
     labels = [label.get_text() for label in axes.get_xticklabels()]
     assert labels[:2] == ["0\n14:48", "500\n16:11"]  # of the last row of each point
+
+
+def test_a_time_below_the_axis_is_that_of_its_row() -> None:
+    axes = over_time(sample("half-normal", 8))
+    labels = dict(label.get_text().split("\n") for label in axes.get_xticklabels() if "\n" in label.get_text())
+    assert labels == {"0": "14:47:14", "2": "14:47:24", "4": "14:47:44", "6": "14:48:04", "8": "14:48:24"}
+
+
+def test_labels_that_come_late_do_not_move_a_new_model() -> None:
+    ids = START + 10.0 * np.arange(100)
+    ids[45:55] = START - 3600 + np.arange(10)
+    models = [(START, "a" * 64), (ids[30], "b" * 64), (ids[70], "c" * 64)]
+    axes = over_time(sample("half-normal", 100), models, ids)
+    dotted = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+    assert dotted == [30, 70]
 
 
 def test_ids_that_are_no_times_have_no_clock_time() -> None:
