@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 files=(-f docker-compose.yaml)
 for option in cluster metrics challenger history; do files+=(-f "docker-compose.$option.yaml"); done
 RABBITMQ_COOKIE=none CHALLENGER_MODEL_PATH=none local/compose.sh "${files[@]}" \
-    down --remove-orphans --volumes --rmi local
+    down --remove-orphans --volumes --rmi local 2>&1 |
+    sed -E '/\.\.\.[[:space:]]*$/d; $!N; /^Removing .*\n.* not found\.$/d; P; D' # what was never there is no news
 
 echo "Left behind, to be removed with the command on the right:"
 if [ -e logs/metric_log.csv ]; then

@@ -32,13 +32,15 @@ listens() {
     (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
+uses_metrics() {
+    [[ $(options),$(setting COMPOSE_FILE) == *metrics* ]]
+}
+
 # The ports of 127.0.0.1 that the stack publishes: lines of a variable and its port.
 ports() {
     echo "AMQP_PORT $(setting AMQP_PORT 5672)"
     echo "MANAGEMENT_PORT $(setting MANAGEMENT_PORT 15672)"
-    case $(options),$(setting COMPOSE_FILE) in
-        *metrics*) echo "PROMETHEUS_PORT $(setting PROMETHEUS_PORT 9090)" ;;
-    esac
+    ! uses_metrics || echo "PROMETHEUS_PORT $(setting PROMETHEUS_PORT 9090)"
 }
 
 # Who has a port that this stack does not have.
@@ -74,6 +76,7 @@ stand_ins() {
     local here name public own
     here=$'\n'$(docker image ls --format '{{.Repository}}:{{.Tag}}' 2>/dev/null)$'\n'
     while read -r name public own; do
+        [ "$name" != PROMETHEUS_IMAGE ] || uses_metrics || continue
         if [[ -z $(setting "$name") && $here != *$'\n'$public$'\n'* && $here == *$'\n'$own$'\n'* ]]; then
             echo "$name=$own"
         fi
