@@ -45,7 +45,7 @@ def sample(shape: str, n: int) -> Floats:
     return SHAPES[shape](np.random.default_rng(n), n)
 
 
-def evaluation(errors: Floats, chunk: int = 30_000, ids: Floats | None = None) -> Evaluation:
+def evaluation(errors: Floats, chunk: int = 30_000, ids: Any = None) -> Evaluation:
     result = Evaluation()
     ids = START + 10 * np.arange(len(errors)) if ids is None else ids
     for start in range(0, len(errors), chunk):
@@ -622,7 +622,7 @@ def test_whole_numbers_have_a_bar_each_and_make_no_comb() -> None:
     assert (edges[1] - edges[0]) % 1 == 0
 
 
-def over_time(errors: Floats, models: plot.Models | None = None, ids: Floats | None = None) -> Any:
+def over_time(errors: Floats, models: plot.Models | None = None, ids: Any = None) -> Any:
     with matplotlib.rc_context(plot.STYLE):
         (axes,) = plot.draw_over_time(evaluation(errors, ids=ids), models or []).axes
     return axes
