@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,6 @@ def load_model(path: str, sha256: str | None = None) -> tuple[Any, str]:
 
 def _unpickle(content: bytes) -> Any:
     import joblib
-    from sklearn.exceptions import InconsistentVersionWarning
 
     def check(event: str, arguments: tuple[Any, ...]) -> None:
         """Reject a class of the user's program, before one of ours with the same name is taken for it."""
@@ -75,7 +75,7 @@ def _unpickle(content: bytes) -> Any:
     sys.addaudithook(check)  # joblib offers no other place for it
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", InconsistentVersionWarning)
+            warnings.filterwarnings("error", "Trying to unpickle estimator")  # scikit-learn's, of another version
             return joblib.load(io.BytesIO(content))
     finally:
         loading = False
@@ -89,9 +89,7 @@ def _by_value(module: str) -> str:
 
 def _cause(content: bytes, error: Any) -> str:
     """Why a model could not be unpickled, and what to do, as far as the file and the error show it."""
-    import sklearn
-
-    content, here = _decompress(content), sklearn.__version__
+    content, here = _decompress(content), metadata.version("scikit-learn")
     package = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
     wrote = SKLEARN_VERSION.search(content)
     if package.isidentifier() and package not in sys.modules:
@@ -178,19 +176,19 @@ class Regressor:
     def _try_out(self) -> str | None:
         """Ask for one prediction, of zeros: the reason why the model can never answer, if there is one."""
         import numpy as np
-        from sklearn.exceptions import NotFittedError
-        from sklearn.utils.validation import check_is_fitted
 
         if self.labels is None and np.asarray(getattr(self.model, "classes_", 0)).dtype.kind not in "biuf":
             names = listed([str(name) for name in self.model.classes_])
             return f"answers {names}, not numbers: name the one whose probability to predict in POSITIVE_CLASS"
         try:
             if type(self.model).__module__.startswith("sklearn."):
+                from sklearn.utils.validation import check_is_fitted
+
                 check_is_fitted(self.model)
             y = self._ask([[0.0] * (self.n_features or 1)])
-        except NotFittedError:
-            return "is not fitted: call fit before it is saved"
-        except Exception:
+        except Exception as error:
+            if "NotFittedError" in [kind.__name__ for kind in type(error).__mro__]:  # or LightGBM's
+                return "is not fitted: call fit before it is saved"
             return None  # a model may reject a vector of zeros
         if y.dtype.kind in "US" or (y.dtype == object and any(isinstance(value, str) for value in y.flat)):
             return f"answers text, such as {str(y.flat[0])!r}, not numbers"

@@ -1,5 +1,6 @@
 """Models that people bring: loaded from whatever wrote them, checked, and asked; or a line that leads to the cure."""
 
+from faults.faulty_models import SumOfThree, pickled
 from harness import ROOT
 from pipeline.dataset import DataSettings
 from pipeline.regressor import BadModelError, Regressor, load_model
@@ -508,3 +509,17 @@ def test_importing_it_loads_neither_numpy_nor_scikit_learn() -> None:
     folders = {"PYTHONPATH": f"{ROOT}:{ROOT / 'model/src'}"}
     process = subprocess.run([sys.executable, "-c", code], env=folders, capture_output=True, text=True, check=True)
     assert process.stdout == "[]\n"
+
+
+def test_a_model_of_another_library_does_not_wait_for_scikit_learn(tmp_path: Path) -> None:
+    path = pickled(SumOfThree(), tmp_path)
+    program = f"""
+import sys
+from pipeline.dataset import DataSettings
+from pipeline.regressor import Regressor
+
+print(Regressor({str(path)!r}, None, DataSettings()).predict([[1, 2, 3]]), "sklearn" in sys.modules)
+"""
+    paths = {"PYTHONPATH": f"{ROOT}:{ROOT}/tests"}
+    done = subprocess.run([sys.executable, "-c", program], env=paths, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[6.0] False\n", "")
