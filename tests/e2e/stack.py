@@ -72,7 +72,7 @@ class Stack:
         self._command = compose
         self.environment = {k: os.environ[k] for k in ("PATH", "HOME", "DOCKER_HOST") if k in os.environ} | environment
         self.environment |= {"AMQP_PORT": str(self.amqp_port), "MANAGEMENT_PORT": str(self.management_port)}
-        self.environment |= {"INTERVAL": "1", "PLOT_INTERVAL": "5", "COMPOSE_PROJECT_NAME": self.project}
+        self.environment |= {"INTERVAL": "1", "COMPOSE_PROJECT_NAME": self.project}
         copy_of_the_tree(folder)
         self.owner = owner
         if os.getuid() == 0:
