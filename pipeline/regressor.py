@@ -187,7 +187,7 @@ class Regressor:
                 check_is_fitted(self.model)
             y = self._ask([[0.0] * (self.n_features or 1)])
         except Exception as error:
-            if "NotFittedError" in [kind.__name__ for kind in type(error).__mro__]:  # or LightGBM's
+            if "NotFittedError" in [kind.__name__ for kind in type(error).__mro__]:  # importing it takes a second
                 return "is not fitted: call fit before it is saved"
             return None  # a model may reject a vector of zeros
         if y.dtype.kind in "US" or (y.dtype == object and any(isinstance(value, str) for value in y.flat)):

@@ -463,7 +463,7 @@ def draw_over_time(rows: Evaluation, models: Models) -> Figure:
     replaced = [place * rows.per_point for sample_id, _ in models if (place := int(np.searchsorted(newest, sample_id)))]
     for row in replaced[-LAST:]:
         axes.axvline(row, color=INK, linestyle=":", label="model replaced" if row == replaced[-1] else None)
-    span = ids[-1] - ids[0]
+    span = newest[-1] - newest[0]
     form = "%H:%M:%S" if span < 600 else "%H:%M" if span < 86400 else "%d %b" if span < 3e7 else "%b %Y"
 
     def row_and_time(row: float, _: object) -> str:

@@ -685,6 +685,9 @@ def test_labels_that_come_late_do_not_move_a_new_model() -> None:
     axes = over_time(sample("half-normal", 100), models, ids)
     dotted = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
     assert dotted == [30, 70]
+    ids[-1] = START - 40 * 86400
+    labels = [label.get_text() for label in over_time(sample("half-normal", 100), ids=ids).get_xticklabels()]
+    assert labels[0] == "0\n14:47"  # the others are of the last 20 minutes
 
 
 def test_ids_that_are_no_times_have_no_clock_time() -> None:
