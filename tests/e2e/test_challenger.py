@@ -9,6 +9,7 @@ import pickle
 import re
 import sys
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -85,18 +86,23 @@ def test_what_is_there_stays_when_it_is_started_again(stack: Stack) -> None:
         assert stack.inspect(service)["State"]["ExitCode"] == 0
 
 
+def around_outages(ids: list[float]) -> int:
+    """How many samples came just before or after a pause: RabbitMQ 4.0 may have kept them out of its stream."""
+    pauses = [(a, b) for a, b in pairwise(sorted(ids)) if b - a > 1]
+    return sum(any(a - 2 < sample_id < b + 2 for a, b in pauses) for sample_id in ids)
+
+
 def test_the_past_comes_again_and_makes_no_second_row(stack: Stack) -> None:
-    before = len(stack.rows())  # of the seconds in which the broker had just been started, the history lacks some
-    eventually(lambda: len(stack.rows()) > before + 100, "more rows")
     stack.compose("stop", "features")
     client = Client(url(stack, "challenger"))
     eventually(lambda: len(challengers(stack)) == len(stack.rows()), "the challenger's last row")
     n = len(challengers(stack))
-    since = min(sample_id for sample_id, *_ in stack.rows()[before:])
-    samples = sum(sample_id >= since for sample_id, *_ in stack.rows())
+    certain = n - around_outages([sample_id for sample_id, *_ in stack.rows()])
+    assert certain > 100
     replay = [sys.executable, "-m", "tools.replay", "--broker", url(stack), "--to", url(stack, "challenger")]
-    published = re.findall(r"([\d,]+) messages published", run(*replay, "--since", repr(since), cwd=ROOT))[-1]
-    assert int(published.replace(",", "")) >= 2 * samples
+    published = re.findall(r"([\d,]+) messages published", run(*replay, cwd=ROOT))[-1]
+    print(f"{n} rows, {certain} of them at times when the stream was there; {published} messages published")
+    assert int(published.replace(",", "")) >= 2 * certain
     eventually(lambda: sum(map(client.count, ("features", "y_true", "y_pred"))) == 0, "the end of the work")
     stack.compose("start", "features")
     eventually(lambda: len(challengers(stack)) > n, "another row")

@@ -43,7 +43,7 @@ def test_a_second_model_takes_its_share_of_slow_vectors(strict_node: Node, run: 
     begun, alone = time.monotonic(), (VECTORS - client.count("y_pred")) * Slower.SECONDS
     assert alone > 10
     eventually(lambda: client.count("y_pred") == VECTORS, "all answers", 2 * alone)
-    assert time.monotonic() - begun < 0.75 * alone  # half, on an idle machine
+    assert time.monotonic() - begun < 0.6 * alone
     assert len({json.loads(body)["id"] for body, _ in client.take("y_pred", VECTORS)}) == VECTORS
     assert all("no connection" not in model.log for model in (first, second))
 
