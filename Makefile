@@ -36,7 +36,7 @@ letters: .venv/ready ## count the dead letters; ARGS="--put-back REASON" returns
 train: .venv/ready ## fit the model again
 	.venv/bin/python model/src/train.py
 
-compare: .venv/ready ## tell which of two models errs less (LOGS=logs,logs/challenger)
+compare: .venv/ready ## show which of two models errs less (LOGS=logs,logs/challenger)
 	@.venv/bin/python -m analysis.compare
 
 groups: .venv/ready ## show the error for each group of a column of the data (BY=sex)
@@ -47,8 +47,7 @@ test: .venv/tools ## run the tests; with CI=true also those that take long or ne
 
 chaos: .venv/tools ## kill everything at random for about half an hour, on two versions of RabbitMQ; SEED=... repeats a run
 	.venv/bin/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))
-	.venv/bin/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED)) \
-		--image $(or $(RABBITMQ_IMAGE),pipeline-local/rabbitmq:4-management)
+	.venv/bin/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED)) --image
 	.venv/bin/python tests/faults/mutations.py
 
 bench: .venv/ready ## measure speed and memory, in about ten minutes (ARGS=--quick: three)

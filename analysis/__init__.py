@@ -1,7 +1,7 @@
 """What `make compare` and `make groups` share: the log, the rows of the dataset behind it, intervals and pictures."""
 
 from pipeline.dataset import HELD_OUT, DataSettings, load, row_of
-from pipeline.files import replace
+from pipeline.files import HEADER, LARGEST, replace
 from pipeline.settings import UnusableError
 
 import csv
@@ -17,8 +17,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-COLUMNS = ["id", "y_true", "y_pred", "absolute_error"]
-LARGEST = 1e30  # no target has such values; sums of squares of smaller ones are finite
 QUIET, BAR, BLUE, ORANGE = "#5a5a5a", "#bcd4e6", "#0072b2", "#c24e00"  # as in plot
 matplotlib.rcParams["text.parse_math"] = False  # names are no formulas
 
@@ -36,9 +34,9 @@ def read_log(folder: str) -> pd.DataFrame:
         raise UnusableError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError:  # empty, or no text
         log = pd.DataFrame()
-    if list(log.columns) != COLUMNS:
-        header = ",".join(log.columns)[:80]
-        raise UnusableError(f"{path}: takes a log of metric, whose header is {','.join(COLUMNS)}, not {header!r}")
+    header, expected = ",".join(log.columns), HEADER.decode().strip()
+    if header != expected:
+        raise UnusableError(f"{path}: takes a log of metric, whose header is {expected}, not {header[:80]!r}")
     log = log.apply(pd.to_numeric, errors="coerce")
     log = log[(log.abs() <= LARGEST).all(axis=1)].drop_duplicates("id")
     if log.empty:

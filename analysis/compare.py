@@ -1,4 +1,4 @@
-"""compare: which of two models errs less on the same samples, and whether that can be told yet.
+"""compare: which of two models errs less on the same samples, and whether that can be decided yet.
 
 Joins the logs in the two folders that LOGS names by id, prints both mean absolute errors and their paired difference
 with its 95 % interval, and draws the differences in `compare.png` in the first folder.
@@ -60,9 +60,9 @@ def compare(settings: CompareSettings) -> None:
     if not difference.any():
         verdict = "Both err alike in every row."
     elif samples.nunique() < FEW:
-        verdict = f"It cannot be told yet which one is better: {FEW} samples are needed."
+        verdict = f"Which one is better cannot be decided yet: {FEW} samples are needed."
     elif abs(mean) <= margin:
-        verdict = "It cannot be told yet which one is better: the interval of the difference includes 0."
+        verdict = "Which one is better cannot be decided yet: the interval of the difference includes 0."
     else:
         verdict = f"The model of {better} is better."
     print(verdict)

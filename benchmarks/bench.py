@@ -36,6 +36,7 @@ sys.path[:0] = [str(ROOT), str(HERE), str(ROOT / "metric" / "src")]
 import metric  # noqa: E402
 import slow_model  # noqa: E402
 from local import Node  # noqa: E402
+from pipeline.files import HEADER  # noqa: E402
 
 QUEUES = ("features", "y_true", "y_pred", "dead_letters")
 DEADLINE = 120.0  # seconds for any one run
@@ -230,7 +231,7 @@ def write_rows(csv: Path, rows: int, end: bytes = b"") -> None:
     y_true, y_pred = random.normal(150, 50, (2, block)).tolist()
     text = b"".join(metric.csv_line(1.6e9 + i, *pair) for i, pair in enumerate(zip(y_true, y_pred, strict=True)))
     with csv.open("wb") as file:
-        file.write(metric.HEADER)
+        file.write(HEADER)
         for _ in range(rows // block):
             file.write(text)
         file.write(end)

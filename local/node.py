@@ -79,7 +79,7 @@ class Node:
         self.config = config
         self.image = image
         if not image and not _package("rabbitmq-server"):
-            self.image = os.environ.get("RABBITMQ_IMAGE") or "rabbitmq:4-management"
+            self.image = rabbitmq_image()
         self.process: subprocess.Popen[bytes] | None = None
         self._epmd_port = free_port()
         self._distribution_port = free_port()
@@ -242,6 +242,23 @@ def _package(program: str) -> str | None:
     return shutil.which(program, path=f"/usr/lib/rabbitmq/bin:{os.environ.get('PATH', '')}")
 
 
+def rabbitmq_image() -> str:
+    """RABBITMQ_IMAGE; if that is not set, the stand-in where only that is here, otherwise the public image."""
+    public, stand_in = "rabbitmq:4-management", "pipeline-local/rabbitmq:4-management"
+    return os.environ.get("RABBITMQ_IMAGE") or (stand_in if has_image(stand_in) and not has_image(public) else public)
+
+
+def has_image(image: str) -> bool:
+    """Whether there is a container engine that has it."""
+    return _docker("image", "inspect", image)
+
+
+def _docker(*arguments: str) -> bool:
+    """Whether there is an engine, and it can do that."""
+    command = ["docker", *arguments]
+    return bool(shutil.which("docker")) and not subprocess.run(command, capture_output=True, check=False).returncode
+
+
 def _kill_group(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
@@ -260,8 +277,7 @@ def install_rabbitmq() -> None:
     """Install RabbitMQ if it is missing; without the right to, explain how and exit with code 2."""
     if _package("rabbitmq-server"):
         return
-    engine = shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False)
-    if os.getuid() != 0 and engine and engine.returncode == 0:
+    if os.getuid() != 0 and (has_image(rabbitmq_image()) or _docker("pull", rabbitmq_image())):
         return  # the image will do
     if subprocess.run([ROOT / "local" / "need.sh", "rabbitmq-server"], check=False).returncode != 0:
         raise SystemExit(2)

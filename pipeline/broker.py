@@ -42,6 +42,9 @@ HELD_BYTES = 2**28  # unacknowledged; above this, the connection is given up and
 LARGEST_BATCH = 500  # messages: more is not faster
 SETTLED = 2.0  # seconds after which an outage counts as over on a connection that has nothing to do
 FULL = 0.02  # seconds to wait until a consumer has all that it may hold
+LOOK = 1.0  # seconds between two looks at a queue in which too many messages wait
+WAITING = 50_000  # messages that may wait in a queue before more are published,
+WAITING_BYTES = 2**28  # or fewer, where they are large: the broker has to keep them on its disk
 QUORUM = {
     "x-queue-type": "quorum",
     "x-delivery-limit": 2**31 - 1,  # none: every lost connection counts as a delivery of all that was prefetched
@@ -52,9 +55,8 @@ ARGUMENTS = QUORUM | {  # what a policy or a limit makes the broker drop goes to
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
 }
-QUEUE_FORMS: list[
-    tuple[dict[str, Any] | None, str]
-] = [  # forms that lose nothing by default, and what can still be lost
+Arguments = dict[str, Any] | None
+QUEUE_FORMS: list[tuple[Arguments, str]] = [  # forms that lose nothing by default, and what can still be lost
     (ARGUMENTS, ""),
     (QUORUM, "messages dropped by a policy are lost; a new queue would move them to the dead letters"),
     (None, "messages dropped by a policy are lost; a new queue would be a quorum queue with dead letters"),
@@ -252,7 +254,7 @@ class Broker:
         self.connection.channel(on_open_callback=opened.set).add_on_close_callback(on_closed)
         return await opened
 
-    async def _declare(self, queue: str, arguments: dict[str, Any] | None = None, passive: bool = False) -> Any:
+    async def _declare(self, queue: str, arguments: Arguments = None, passive: bool = False) -> Any:
         """The broker's answer. Raises ChannelClosedByBroker: a rejection closes a channel, hence one of its own."""
         answer = Answer()
         channel = await self._open_channel(lambda _, reason: answer.set(reason))
@@ -279,7 +281,8 @@ class Broker:
             cost = "it may lose messages when the broker restarts, or by age or number"
         if "'stream'" in differs:
             raise UnusableError(
-                f"the queue {queue} is a stream, which cannot be consumed like a queue: delete it or rename it"
+                f"the queue {queue} is a stream, which cannot be consumed like a queue:"
+                " delete it, or let its program use another name"
             )
         if cost and queue not in self.state.warned:
             log.warning("the queue %s exists in another form: %s (%s)", queue, cost, differs)
@@ -365,7 +368,24 @@ class Broker:
             if not publication.pending:
                 publication.done.set()
 
-    async def waiting(self, queue: str) -> int:
+    async def wait_for_room(self, queues: Iterable[str], largest: int) -> int:
+        """Wait while one of the queues has more messages than the broker should keep; returns how many those are.
+
+        `largest`: the bytes of the largest message.
+        """
+        limit = min(WAITING, WAITING_BYTES // largest)
+        paused = False
+        for queue in queues:
+            while (waiting := await self._waiting(queue)) > limit:
+                if not paused:
+                    log.warning("%d messages wait in %s: publishing pauses until there are fewer", waiting, queue)
+                paused = True
+                await asyncio.sleep(LOOK)
+        if paused:
+            log.info("publishing goes on")
+        return limit
+
+    async def _waiting(self, queue: str) -> int:
         """How many messages wait in a queue for a consumer; 0 if that cannot be known."""
         try:
             return int((await self._declare(queue, passive=True)).message_count)

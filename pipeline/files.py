@@ -1,10 +1,13 @@
-"""Atomic replacement of files, safe across power cuts, and the sign of life for the health check."""
+"""Files: the form of the log, atomic replacement that is safe across power cuts, the sign of life."""
 
 import logging
 import os
 import re
 import tempfile
 from pathlib import Path
+
+HEADER = b"id,y_true,y_pred,absolute_error\n"  # of metric_log.csv, which metric writes and plot and analysis read
+LARGEST = 1e30  # of its values that are used: no target has such; sums of squares of smaller ones are finite
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from pipeline.messages import FEATURES, Y_TRUE, Value, Vector, parse
 from pipeline.settings import UnusableError
 from tools import BATCH, Message, batches, parameters_of, parser, run
 
-import asyncio
 import sys
 import time
 import uuid
@@ -26,8 +25,6 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 HISTORY = "history"
 KINDS: dict[str, Any] = {FEATURES: Vector, Y_TRUE: Value}
-WAITING = 50_000  # messages that may wait in a queue before more are published
-LOOK = 1.0  # seconds between two looks at a queue that is too long
 SLACK = 86400.0  # seconds by which an id may be later than the arrival of its message, since clocks differ
 
 
@@ -58,7 +55,7 @@ class Replay:
         self.source, self.since, self.until = source, since, until
         begin: Any = datetime.fromtimestamp(since - SLACK, UTC) if SLACK < since < time.time() else "first"
         self.offset = begin if offset is None else offset
-        self.end, self.published = uuid.uuid4().bytes, 0
+        self.end, self.published, self.largest = uuid.uuid4().bytes, 0, 1
 
     async def serve(self, broker: Broker) -> None:
         """The flow of this program: mark the end of the history, then read, choose and publish up to there."""
@@ -85,8 +82,8 @@ class Replay:
                 print(line, end="", file=sys.stderr, flush=True)
                 if batch[-1][2] == self.end:
                     return
-                while max([await broker.waiting(queue) for queue in KINDS]) > WAITING:
-                    await asyncio.sleep(LOOK)
+                self.largest = max(self.largest, *(len(body) for _, _, body in batch))
+                await broker.wait_for_room(KINDS, self.largest)
             raise ConnectionLostError("the history does not go on")
         finally:
             with suppress(AMQPError):  # pika rejects what it has read ahead, which a stream does not know

@@ -29,10 +29,7 @@ from msgspec import Meta, Raw
 
 BATCH = 500  # samples published at once at most: enough to keep the broker busy
 BURST = 1.0  # seconds: after a delay, at most the samples of this time are published at once
-LOOK = 1.0  # seconds between two checks of the queues while too many messages wait
-LOOK_EVERY = 10_000  # messages published between two checks otherwise, or fewer, where they are large
-WAITING = 50_000  # messages that may wait in a queue before the next sample is drawn,
-WAITING_BYTES = 2**28  # or fewer, where they are large: the broker has to keep them on its disk
+LOOK_EVERY = 10_000  # messages published between two looks at what waits, or fewer, where they are large
 PROGRESS = 10.0  # seconds between two log lines about progress, where COUNT is set
 
 log = logging.getLogger(__name__)
@@ -64,25 +61,10 @@ async def stream(samples: "Samples", broker: Broker) -> None:
     while messages := samples.unconfirmed or samples.draw():
         await broker.publish(messages)
         samples.forget_confirmed()
-        await hold_back(samples, broker)
+        if 2 * samples.drawn >= samples.look_due:
+            limit = await broker.wait_for_room((FEATURES, Y_TRUE, Y_PRED), samples.largest)
+            samples.look_due = 2 * samples.drawn + min(LOOK_EVERY, limit)
         await asyncio.sleep(samples.seconds_to_next())
-
-
-async def hold_back(samples: "Samples", broker: Broker) -> None:
-    """Wait while a queue holds more messages than the broker should keep."""
-    if 2 * samples.drawn < samples.look_due:
-        return
-    limit = min(WAITING, WAITING_BYTES // samples.largest)
-    held = False
-    for queue in (FEATURES, Y_TRUE, Y_PRED):
-        while (waiting := await broker.waiting(queue)) > limit:
-            if not held:
-                log.warning("%d messages wait in %s: publishing pauses until there are fewer", waiting, queue)
-            held = True
-            await asyncio.sleep(LOOK)
-    if held:
-        log.info("publishing goes on")
-    samples.look_due = 2 * samples.drawn + min(LOOK_EVERY, limit)
 
 
 class Samples:

@@ -10,7 +10,7 @@ or in part: the next write, or the next start, writes them.
 """
 
 from pipeline.broker import Broker, BrokerSettings, QueuedMessage, stay_connected
-from pipeline.files import sync_folder
+from pipeline.files import HEADER, sync_folder
 from pipeline.messages import DEAD_LETTERS, Y_PRED, Y_TRUE, Value, parse
 from pipeline.settings import UnusableError, run
 
@@ -47,7 +47,6 @@ NO_FILE = (0, 0, 0)  # what `identify` says where there is none
 CSV_NAME, STATE_NAME = "metric_log.csv", "metric_state.sqlite3"  # in LOGS_DIR
 WAL = f"{STATE_NAME}-wal"  # SQLite writes to it first
 SHA256 = re.compile("[0-9a-f]{64}")
-HEADER = b"id,y_true,y_pred,absolute_error\n"
 SCHEMA = """
     PRAGMA locking_mode = EXCLUSIVE;
     PRAGMA journal_mode = WAL;

@@ -11,7 +11,12 @@ thousand. Quantiles are exact up to 30,000 rows and within 0.3 % of their value 
 area under the ROC curve of a classifier (see Probabilities).
 """
 
-from pipeline.files import Alive, replace  # first: from here on SIGTERM ends the process with exit code 0
+from pipeline.files import (  # first: from here on SIGTERM ends the process with exit code 0
+    HEADER,
+    LARGEST,
+    Alive,
+    replace,
+)
 from pipeline.scores import Probabilities
 from pipeline.settings import Settings, UnusableError, run
 
@@ -42,11 +47,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from msgspec import Meta
 from numpy.typing import NDArray
 
-HEADER = b"id,y_true,y_pred,absolute_error\n"
 CHUNK = 2**21  # bytes read at once: bounds the memory
 TAIL = 256  # bytes compared to see whether the log is still the one read so far: several rows
 ACCURACY = 2**15  # the sketch's k: errors are kept as they are up to here, then their ranks are right to 0.02 %
-LARGEST = 1e30  # no target has such values; sums of squares of smaller ones are finite
 POINTS = 400  # of the error over time, at most
 ROLLING = 20  # points in its rolling mean, and points from which a change can be found
 CHANGED = 1.95  # what the CUSUM statistic stays below in 99.9 % of streams that do not change (a Brownian bridge)

@@ -14,7 +14,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -32,7 +31,7 @@ from faults.faulty_models import SumOfThree, pickled
 from faults.oracle import QUORUM, Oracle, dataset, table
 from faults.take_away import STATE, WAYS
 from harness import DRIVER, HEADER, QUEUES, ROOT, SERVICES, Client, Clock, Service, eventually
-from local import Node
+from local import Node, has_image, rabbitmq_image
 from pipeline.broker import ARGUMENTS
 
 KILLS = {"features": 1, "model": 4, "model's process": 1, "metric": 4, "broker": 1}  # of each in a round
@@ -274,17 +273,13 @@ def chaos(seed: int, rounds: int, folder: Path, image: str = "") -> tuple[str, b
     return f"{result}\n\nSeed {seed}; SIGKILLs: {kills}; {time.monotonic() - begun:.0f} s.", well
 
 
-def has_image(image: str) -> bool:
-    """Whether there is a container engine that has it."""
-    command = ["docker", "image", "inspect", image]
-    return bool(shutil.which("docker")) and not subprocess.run(command, capture_output=True, check=False).returncode
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of messages, targets and moments")
     parser.add_argument("--kills", type=int, default=15, help="of the broker; of model and metric four times as many")
-    parser.add_argument("--image", default="", help="of RabbitMQ, instead of the system's package")
+    parser.add_argument(
+        "--image", nargs="?", const=rabbitmq_image(), default="", help="of RabbitMQ, instead of the system's package"
+    )
     arguments = parser.parse_args()
     if arguments.image and not has_image(arguments.image):
         print(f"no chaos with {arguments.image}: `docker image inspect` does not find it; see local/images.sh")

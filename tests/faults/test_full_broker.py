@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from faults.faulty_models import MAGIC, Sum, SumOfThree, Uneven, pickled
 from faults.oracle import QUORUM
-from features import WAITING, WAITING_BYTES
 from harness import QUEUES, ROOT, Client, Run, eventually
 from local import Node
+from pipeline.broker import WAITING, WAITING_BYTES
 
 import json
 import time

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import QUEUES, ROOT, Client
+from harness import QUEUES, ROOT, Client, eventually
 from local import Node
 from local.__main__ import import_definitions
 from pipeline.broker import ARGUMENTS
@@ -154,6 +154,23 @@ def test_nothing_is_lost_when_replay_and_broker_are_killed(broker: Node) -> None
     finish(replay)
     client = Client(second(broker))
     assert {body for body, _ in client.drain("y_true")} == set(bodies)
+    client.connection.close()
+
+
+def test_it_holds_back_earlier_where_vectors_are_large(broker: Node) -> None:
+    """300 vectors of almost 1 MiB: no more than some 256 MiB wait."""
+    vector = b'{"id": 1, "body": [' + b"0.5, " * 200_000 + b"1]}"
+    sent(broker, *[vector] * 300, queue="features")
+    client = Client(second(broker))
+    client.delete("features")
+    replay = start("replay", "--broker", broker.url, "--to", second(broker))
+    printed = replay.stderr
+    assert printed
+    eventually(lambda: "publishing pauses" in printed.readline())
+    assert client.count("features") * len(vector) < 1.5 * 2**28
+    client.channel.queue_purge("features")
+    finish(replay)
+    client.delete("features")
     client.connection.close()
 
 

@@ -2,8 +2,7 @@
 
 import metric
 from harness import rows
-from metric import Half
-from metric import MetricLog as Log
+from metric import Half, MetricLog
 
 import asyncio
 import math
@@ -24,7 +23,7 @@ from hypothesis import strategies as st
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
-def add(log: Log, *halves: tuple[str, float, float]) -> list[str | None]:
+def add(log: MetricLog, *halves: tuple[str, float, float]) -> list[str | None]:
     """The reason for each of the halves why it is not taken, None where it is."""
     given = [
         Half(queue, sample_id, value, b"%s %r %r" % (queue.encode(), sample_id, value))
@@ -40,8 +39,8 @@ def logs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def log(logs: Path) -> Iterator[Log]:
-    log = Log(logs)
+def log(logs: Path) -> Iterator[MetricLog]:
+    log = MetricLog(logs)
     yield log
     log.close()
 
@@ -65,14 +64,14 @@ def test_any_order_repetition_and_batching_gives_one_row_per_pair(
     repeats = data.draw(st.lists(st.sampled_from(halves), max_size=20)) if halves else []
     stream = data.draw(st.permutations(halves + repeats))
     logs = tmp_path_factory.mktemp("logs")
-    log = Log(logs)
+    log = MetricLog(logs)
     while stream:
         n = data.draw(st.integers(1, len(stream)))
         assert add(log, *stream[:n]) == [None] * n
         stream = stream[n:]
         if data.draw(st.booleans()):  # as after a kill
             log.close()
-            log = Log(logs)
+            log = MetricLog(logs)
     log.close()
     logged = rows(logs)
     assert {row[0]: row[1:3] for row in logged} == values
@@ -80,7 +79,7 @@ def test_any_order_repetition_and_batching_gives_one_row_per_pair(
     assert all(error == abs(y_true - y_pred) for _, y_true, y_pred, error in logged)
 
 
-def test_the_first_of_two_contradicting_halves_wins(log: Log, logs: Path) -> None:
+def test_the_first_of_two_contradicting_halves_wins(log: MetricLog, logs: Path) -> None:
     (first,) = add(log, ("y_true", 1.0, 2.0))
     (second,) = add(log, ("y_true", 1.0, 3.0))
     assert first is None
@@ -93,30 +92,30 @@ def test_the_first_of_two_contradicting_halves_wins(log: Log, logs: Path) -> Non
     assert rows(logs) == [(1.0, 2.0, 5.0, 3.0)]
 
 
-def test_a_prediction_that_differs_in_the_last_bit_is_a_repeat(log: Log) -> None:
+def test_a_prediction_that_differs_in_the_last_bit_is_a_repeat(log: MetricLog) -> None:
     assert add(log, ("y_pred", 1.0, 0.1 + 0.2), ("y_pred", 1.0, 0.3)) == [None, None]
 
 
-def test_an_error_too_large_for_a_float_is_still_a_row(log: Log, logs: Path) -> None:
+def test_an_error_too_large_for_a_float_is_still_a_row(log: MetricLog, logs: Path) -> None:
     add(log, ("y_true", 1.0, 1.7e308), ("y_pred", 1.0, -1.7e308))
     assert rows(logs) == [(1.0, 1.7e308, -1.7e308, math.inf)]
 
 
 def test_a_csv_cut_anywhere_is_completed(logs: Path) -> None:
-    log = Log(logs)
+    log = MetricLog(logs)
     add(log, *pairs(5))
     log.close()
     path = logs / "metric_log.csv"
     whole = path.read_bytes()
     for size in [*range(1, len(metric.HEADER)), *range(len(metric.HEADER) + 1, len(whole))]:
         path.write_bytes(whole[:size])
-        Log(logs).close()
+        MetricLog(logs).close()
         assert path.read_bytes() == whole, f"cut to {size} bytes"
 
 
 @pytest.mark.parametrize("running", [True, False])
 def test_a_csv_taken_away_or_emptied_is_begun_anew(logs: Path, running: bool) -> None:
-    log = Log(logs)
+    log = MetricLog(logs)
     path = logs / "metric_log.csv"
     ways: list[Callable[[], object]] = [
         path.unlink,
@@ -129,7 +128,7 @@ def test_a_csv_taken_away_or_emptied_is_begun_anew(logs: Path, running: bool) ->
             log.close()
         take_away()
         if not running:
-            log = Log(logs)
+            log = MetricLog(logs)
         add(log, *pairs(1, 10 * i + 5))
         assert [row[0] for row in rows(logs)] == [10 * i + 5]
     log.close()
@@ -144,7 +143,7 @@ def test_a_file_that_is_not_ours_is_moved_aside_whole(
 ) -> None:
     logs.mkdir()
     (logs / "metric_log.csv").write_bytes(foreign)
-    log = Log(logs)
+    log = MetricLog(logs)
     add(log, *pairs(2))
     log.close()
     (aside,) = logs.glob("metric_log.*.csv")
@@ -155,7 +154,7 @@ def test_a_file_that_is_not_ours_is_moved_aside_whole(
 
 @pytest.mark.parametrize("rows_cut", [1, 2, 4])
 def test_a_csv_cut_after_a_clean_end_is_completed(logs: Path, rows_cut: int) -> None:
-    log = Log(logs)
+    log = MetricLog(logs)
     for i in range(4):
         add(log, *pairs(1, i))
     log.close()
@@ -163,7 +162,7 @@ def test_a_csv_cut_after_a_clean_end_is_completed(logs: Path, rows_cut: int) -> 
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
     path.write_bytes(b"".join(lines[: 5 - rows_cut]) + lines[5 - rows_cut][:4])
-    log = Log(logs)
+    log = MetricLog(logs)
     add(log, *pairs(1, 9))
     log.close()
     assert path.read_bytes().startswith(whole)
@@ -173,14 +172,14 @@ def test_a_csv_cut_after_a_clean_end_is_completed(logs: Path, rows_cut: int) -> 
 @pytest.mark.parametrize("added", [b"1.0,made,up,line\n", b"1.0,%r,%r,0.0\n" % (1 / 7, 1 / 7), b"x" * 9000 + b"\n"])
 @pytest.mark.parametrize("running", [True, False])
 def test_a_line_added_by_hand_repeats_nothing(logs: Path, added: bytes, running: bool) -> None:
-    log = Log(logs)
+    log = MetricLog(logs)
     add(log, *pairs(3))
     if not running:
         log.close()  # as if killed
     with (logs / "metric_log.csv").open("ab") as file:
         file.write(added)
     if not running:
-        log = Log(logs)
+        log = MetricLog(logs)
     add(log, *pairs(1, 5))
     log.close()
     lines = (logs / "metric_log.csv").read_bytes().splitlines(keepends=True)
@@ -188,7 +187,7 @@ def test_a_line_added_by_hand_repeats_nothing(logs: Path, added: bytes, running:
     assert [line.split(b",")[0] for line in lines[1:4] + lines[5:]] == [b"0.0", b"1.0", b"2.0", b"5.0"]
 
 
-def test_a_folder_that_cannot_be_written_for_a_while_costs_no_descriptor(log: Log, logs: Path) -> None:
+def test_a_folder_that_cannot_be_written_for_a_while_costs_no_descriptor(log: MetricLog, logs: Path) -> None:
     add(log, *pairs(1))
     path = logs / "metric_log.csv"
     path.rename(logs / "elsewhere.csv")
@@ -204,12 +203,12 @@ def test_a_folder_that_cannot_be_written_for_a_while_costs_no_descriptor(log: Lo
 
 
 def test_lines_that_somebody_added_stay_and_nothing_is_written_twice(logs: Path) -> None:
-    log = Log(logs)
+    log = MetricLog(logs)
     add(log, *pairs(3))
     log.close()  # as if killed: what the database knows of the CSV is one batch old
     with (logs / "metric_log.csv").open("ab") as file:
         file.write(b"77.5,1.0,2.0,1.0\n")
-    log = Log(logs)
+    log = MetricLog(logs)
     add(log, *pairs(1, 5))
     log.close()
     assert [row[0] for row in rows(logs)] == [0, 1, 2, 77.5, 5]
@@ -218,7 +217,7 @@ def test_lines_that_somebody_added_stay_and_nothing_is_written_twice(logs: Path)
 def test_only_the_last_rows_stay_known(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert metric.KNOWN >= 1_000_000
     monkeypatch.setattr(metric, "KNOWN", 10)
-    log = Log(logs)
+    log = MetricLog(logs)
     for i in range(30):
         add(log, *pairs(1, i))
     (known,) = log.db.execute("SELECT count(*) FROM rows").fetchone()
@@ -227,7 +226,9 @@ def test_only_the_last_rows_stay_known(logs: Path, monkeypatch: pytest.MonkeyPat
     assert len(rows(logs)) == 30
 
 
-def test_a_half_that_waited_too_long_comes_out_with_its_own_bytes(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_that_waited_too_long_comes_out_with_its_own_bytes(
+    log: MetricLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By the time that metric has been running: a wall clock that jumps expires nothing."""
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 1000)
@@ -257,7 +258,7 @@ def test_a_half_that_waited_too_long_comes_out_with_its_own_bytes(log: Log, monk
     ids=["damaged", "full", "an error of the disk", "gone"],
 )
 def test_why_a_write_fails_is_said(
-    log: Log,
+    log: MetricLog,
     logs: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -276,16 +277,16 @@ def test_why_a_write_fails_is_said(
     assert broker.well
 
 
-def test_a_second_log_on_the_folder_is_kept_out(log: Log, logs: Path) -> None:
+def test_a_second_log_on_the_folder_is_kept_out(log: MetricLog, logs: Path) -> None:
     with pytest.raises(BlockingIOError):
-        Log(logs)
+        MetricLog(logs)
 
 
 def test_a_batch_costs_two_syncs_and_no_more_reading_when_the_log_is_long(
     logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The CSV's sync is counted here, the database's is its transaction; at a start only the end of the CSV is read."""
-    log = Log(logs)
+    log = MetricLog(logs)
     add(log, *pairs(2000))
     syncs: list[int] = []
     monkeypatch.setattr(os, "fsync", syncs.append)
@@ -300,12 +301,12 @@ def test_a_batch_costs_two_syncs_and_no_more_reading_when_the_log_is_long(
         return pread(fd, n, at)
 
     monkeypatch.setattr(os, "pread", counting)
-    Log(logs).close()
+    MetricLog(logs).close()
     assert sum(read) < 10_000
 
 
 def test_a_full_disk_in_the_middle_of_a_line_loses_nothing(
-    log: Log, logs: Path, monkeypatch: pytest.MonkeyPatch
+    log: MetricLog, logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(log, *pairs(1))
     write = os.write
@@ -325,7 +326,9 @@ def test_a_full_disk_in_the_middle_of_a_line_loses_nothing(
     assert [row[0] for row in rows(logs)] == [0, 1, 2, 3, 4]
 
 
-def test_a_csv_cut_right_after_its_sync_is_completed(log: Log, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_csv_cut_right_after_its_sync_is_completed(
+    log: MetricLog, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The cut is not taken for metric's own doing: the next row would be glued to half a line."""
     add(log, *pairs(3))
     fsync, cut = os.fsync, list[int]()
@@ -343,7 +346,7 @@ def test_a_csv_cut_right_after_its_sync_is_completed(log: Log, logs: Path, monke
     assert [row[0] for row in rows(logs)] == [0, 1, 2, 3, 4]
 
 
-def test_what_a_failed_sync_left_is_written_again(log: Log, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_failed_sync_left_is_written_again(log: MetricLog, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page cache proves nothing after it: the same bytes have to be written and synced once more."""
     add(log, *pairs(2))
     written, synced = list[bytes](), list[int]()
@@ -372,7 +375,7 @@ def test_what_a_failed_sync_left_is_written_again(log: Log, logs: Path, monkeypa
 @pytest.mark.parametrize("order", ["descending", "shuffled", "by error"])
 @pytest.mark.parametrize("running", [True, False])
 def test_a_csv_that_somebody_sorted_repeats_no_row(logs: Path, order: str, running: bool) -> None:
-    log = Log(logs)
+    log = MetricLog(logs)
     add(log, *pairs(500))
     if not running:
         log.close()
@@ -386,7 +389,7 @@ def test_a_csv_that_somebody_sorted_repeats_no_row(logs: Path, order: str, runni
     other.write_text("".join([header, *lines]))
     other.replace(path)
     if not running:
-        log = Log(logs)
+        log = MetricLog(logs)
     add(log, *pairs(20, 500))
     log.close()
     ids = [row[0] for row in rows(logs)]
@@ -410,17 +413,17 @@ def test_a_state_that_is_taken_away_is_written_again_before_anything_is_acknowle
 ) -> None:
     child = os.fork()
     if child == 0:
-        log = Log(logs)
+        log = MetricLog(logs)
         add(log, *pairs(3), ("y_true", 90.0, 1.0))
         take_away(logs)
         add(log, ("y_true", 91.0, 1.0), *pairs(1))
         try:
-            Log(logs)
+            MetricLog(logs)
         except BlockingIOError:  # a second metric still waits
             os._exit(0)  # as if killed
         os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
-    log = Log(logs)
+    log = MetricLog(logs)
     add(log, ("y_pred", 90.0, 2.0), ("y_pred", 91.0, 2.0), *pairs(1))
     log.close()
     assert [row[0] for row in rows(logs)][-2:] == [90.0, 91.0]
@@ -432,7 +435,7 @@ def test_a_state_that_is_replaced_while_it_is_written_again_is_written_once_more
     logs: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
 ) -> None:
     """By an older copy, at the last moment before it is opened, twice."""
-    log = Log(logs)
+    log = MetricLog(logs)
     add(log, ("y_true", 80.0, 1.0))
     old = {name: Path(f"{log.state_path}{name}").read_bytes() for name in names}
     add(log, *pairs(3), ("y_true", 90.0, 1.0))
@@ -450,7 +453,7 @@ def test_a_state_that_is_replaced_while_it_is_written_again_is_written_once_more
     add(log, ("y_pred", 90.0, 2.0), ("y_pred", 80.0, 2.0))
     add(log, *pairs(3))  # it knows which rows are there
     log.close()
-    add(log := Log(logs), *pairs(3))
+    add(log := MetricLog(logs), *pairs(3))
     log.close()
     assert sorted(row[0] for row in rows(logs)) == [0, 1, 2, 80, 90]
     assert next(times, None) is None
@@ -462,7 +465,7 @@ def test_a_state_that_is_replaced_while_metric_starts_is_written_again(
     logs: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
 ) -> None:
     """By an older copy, at the first moment after it was opened."""
-    log = Log(logs)
+    log = MetricLog(logs)
     add(log, *pairs(1))
     old = {name: Path(f"{log.state_path}{name}").read_bytes() for name in names}
     add(log, ("y_true", 90.0, 1.0))
@@ -480,11 +483,11 @@ def test_a_state_that_is_replaced_while_metric_starts_is_written_again(
     monkeypatch.setattr(sqlite3, "connect", lambda path, **options: real(path, factory=Connection, **options))
     child = os.fork()
     if child == 0:
-        add(Log(logs), ("y_true", 91.0, 1.0))
+        add(MetricLog(logs), ("y_true", 91.0, 1.0))
         os._exit(0)  # as if killed
     assert os.waitpid(child, 0)[1] == 0
     monkeypatch.undo()
-    add(log := Log(logs), ("y_pred", 90.0, 2.0), ("y_pred", 91.0, 2.0), *pairs(1))
+    add(log := MetricLog(logs), ("y_pred", 90.0, 2.0), ("y_pred", 91.0, 2.0), *pairs(1))
     log.close()
     assert sorted(row[0] for row in rows(logs)) == [0, 90, 91]
 
@@ -492,7 +495,7 @@ def test_a_state_that_is_replaced_while_metric_starts_is_written_again(
 def test_a_state_that_comes_back_after_a_failed_try_to_write_it_again_is_not_taken_for_the_open_one(
     logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = Log(logs)
+    log = MetricLog(logs)
     add(log, ("y_true", 80.0, 1.0))
     away = [path.rename(logs / f"away{i}") for i, path in enumerate((log.state_path, log.wal_path))]
 
@@ -507,6 +510,6 @@ def test_a_state_that_comes_back_after_a_failed_try_to_write_it_again_is_not_tak
         path.rename(former)
     add(log, ("y_true", 90.0, 1.0))
     log.close()
-    add(log := Log(logs), ("y_pred", 80.0, 2.0), ("y_pred", 90.0, 2.0))
+    add(log := MetricLog(logs), ("y_pred", 80.0, 2.0), ("y_pred", 90.0, 2.0))
     log.close()
     assert sorted(row[0] for row in rows(logs)) == [80, 90]
