@@ -13,7 +13,7 @@ source local/machine.sh
 case ${1:-} in
     config | version) ;; # which need no engine
     *) docker version >/dev/null 2>&1 ||
-        fail "No container engine answers here (docker version). The log of make local is in its own terminal." ;;
+        fail "No container engine answers here (docker version). make local runs in its own terminal." ;;
 esac
 while read -r stand_in; do export "${stand_in?}"; done < <(stand_ins)
 

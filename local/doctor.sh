@@ -8,11 +8,19 @@ line() {
     printf '%-16s %s\n' "$1" "$2"
 }
 
+cure() { # for missing packages
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "make installs it"
+    else
+        echo "sudo apt-get install $*"
+    fi
+}
+
 version() { # of a program whose first line of output ends in it
     "$@" 2>/dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1
 }
 
-missing=()
+missing=() # for make local and the tests
 if ! command -v docker >/dev/null; then
     line Docker "missing"
 elif ! docker version >/dev/null 2>&1; then
@@ -40,13 +48,16 @@ else
     line Python "3.11 or later with venv is missing"
     missing+=(python3-venv)
 fi
+rabbitmq_image=$(stand_ins | sed -n 's/^RABBITMQ_IMAGE=//p')
+: "${rabbitmq_image:=$(setting RABBITMQ_IMAGE rabbitmq:4-management)}"
 if [ -n "$(PATH=/usr/lib/rabbitmq/bin:$PATH command -v rabbitmq-server)" ]; then
     line RabbitMQ "installed, for make local and the tests"
+elif [ "$(id -u)" != 0 ] && docker image inspect "$rabbitmq_image" >/dev/null 2>&1; then
+    line RabbitMQ "$rabbitmq_image, for make local and the tests"
 else
     line RabbitMQ "missing, for make local and the tests"
     missing+=(rabbitmq-server)
 fi
-command -v git >/dev/null || missing+=(git)
 line "Disk" "$(df -h --output=avail . | tail -n 1 | tr -d ' ') free here; images take about 1 GB, .venv 0.6 GB"
 taken=$(taken_ports)
 ports | while read -r name port; do
@@ -80,12 +91,10 @@ elif [ "$hub" = yes ]; then
     line "make up" "would use python:3.13-slim and rabbitmq:4-management from Docker Hub"
 else
     line "make up" "would build stand-ins for the base images from Debian packages, if Docker Hub does not answer"
-    command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+    command -v mmdebstrap >/dev/null || line "" "with mmdebstrap, which is missing: $(cure mmdebstrap)"
 fi
 if [ "${#missing[@]}" -eq 0 ]; then
     line "make local" "would start"
-elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    line "missing" "${missing[*]}: make installs them when they are needed"
 else
-    line "missing" "${missing[*]}: sudo apt-get install ${missing[*]}"
+    line "make local" "would miss ${missing[*]}: $(cure "${missing[@]}")"
 fi

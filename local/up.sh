@@ -68,7 +68,7 @@ login="guest / guest"
 [[ $(options) != *accounts* ]] || login="user admin, password RABBITMQ_PASSWORD"
 echo
 if [ "$second" -lt 60 ]; then
-    echo "The pipeline runs."
+    echo "The pipeline is running."
 else
     echo "All services run, but no row has come within a minute: see make logs and make ps."
 fi

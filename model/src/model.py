@@ -192,7 +192,7 @@ class Predictor:
                 candidate, self.process = self.process, candidate
             if self.broker:
                 self.broker.take_fewer()  # the new model may be slower
-            log.info("took the new model in %s", self.settings.model_path)
+            log.info("switched to the new model in %s", self.settings.model_path)
         except (UnusableError, ProcessDiedError) as error:
             log.error("%s; the old model stays", error)
         finally:

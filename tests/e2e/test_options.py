@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from e2e.stack import copy_of_the_tree
+from e2e.stack import copy_of_the_tree, run
 from harness import ROOT
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,19 @@ def test_options_are_read_from_the_env_file(compose: Compose, tmp_path: Path) ->
     """Two lines add up: the pages append one for each option."""
     (tmp_path / ".env").write_bytes(b'OPTIONS=history\r\nOPTIONS="metrics"\r\nOPTIONS=metrics\r\n')
     assert {"prometheus", "history-definitions"} <= set(compose("config", "--services").stdout.split())
+
+
+def test_an_option_needs_no_other_lines_than_those_of_its_page(compose: Compose, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    blocks = re.findall(r"^```sh\n(echo \"OPTIONS=.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        commands, up = block.rstrip().rsplit("\n", 1)
+        assert up == "make up"
+        run("bash", "-ec", commands, cwd=tmp_path)
+        done = compose("config", "--quiet")
+        assert (done.returncode, done.stderr) == (0, ""), block
+        (tmp_path / ".env").unlink()
 
 
 def test_stand_ins_are_used_where_make_up_has_built_them(compose: Compose, base_images: dict[str, str]) -> None:

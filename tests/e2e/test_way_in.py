@@ -49,7 +49,7 @@ def test_taken_ports_are_named_before_anything_starts(
 
 @pytest.mark.engine
 def test_a_folder_that_rejects_its_group_stops_nothing(base_images: dict[str, str], tmp_path: Path) -> None:
-    """NFS and CIFS may refuse it; here the step lacks the capability."""
+    """NFS and CIFS may reject it; here the step lacks the capability."""
     (entrypoint,) = re.findall(r"entrypoint: (\[.*\])", (ROOT / "docker-compose.yaml").read_text())
     shell, *arguments = json.loads(re.sub(r"\[sh, -c,", '["sh", "-c",', entrypoint))
     image = base_images.get("RABBITMQ_IMAGE", "rabbitmq:4-management")
@@ -103,6 +103,14 @@ def test_a_windows_checkout_keeps_the_line_endings_of_scripts(tmp_path: Path) ->
     scripts = [*(tmp_path / "clone").glob("local/*.sh"), tmp_path / "clone/.ci/run", tmp_path / "clone/Makefile"]
     assert len(scripts) > 5
     assert [script.name for script in scripts if b"\r" in script.read_bytes()] == []
+
+
+def test_make_clean_without_an_engine_lists_what_make_local_leaves(tmp_path: Path) -> None:
+    copy_of_the_tree(tmp_path)
+    (tmp_path / ".local").mkdir()
+    output = run("make", "clean", cwd=tmp_path, env=os.environ | {"DOCKER_HOST": "unix:///nonexistent"})
+    assert "No container engine answers" in output
+    assert "rm -r .local" in output
 
 
 @pytest.mark.parametrize("engine", ["as it is", "none"])

@@ -46,7 +46,7 @@ async def acknowledged_batches(self, *queues):
         yield batch
 Broker.batches, Broker.acknowledge = acknowledged_batches, lambda self, batch: None
 """,
-        "test_disk.py::test_a_full_disk_loses_nothing[kill]",
+        "test_metric_disk.py::test_a_full_disk_loses_nothing[kill]",
     ),
     Mutation(
         "metric acknowledges before its dead letters are confirmed",
@@ -94,13 +94,13 @@ Samples.draw = draw_and_forget
         "a torn line stays",
         "metric",
         "MetricLog.compare = lambda self, size: self.remember_size(size)",
-        "test_steps.py::test_metric_killed_at_a_step_of_its_write_makes_each_row_once[half-write]",
+        "test_metric_steps.py::test_metric_killed_at_a_step_of_its_write_makes_each_row_once[half-write]",
     ),
     Mutation(
         "the clock alone makes the id",
         "features",
         "next_id = lambda last, now: round(now, 6)",
-        "test_pending.py::test_ids_increase_while_the_clock_steps_back",
+        "test_metric_pending.py::test_ids_increase_while_the_clock_steps_back",
     ),
     Mutation(
         "an expired half is forgotten before it is safe",
@@ -113,7 +113,7 @@ def expired_and_forgotten(self, ttl):
     return halves
 MetricLog.expired = expired_and_forgotten
 """,
-        "test_pending.py::test_an_expired_half_is_kept_until_it_is_safe",
+        "test_metric_pending.py::test_an_expired_half_is_kept_until_it_is_safe",
     ),
 )
 

@@ -70,7 +70,7 @@ def test_an_empty_variable_counts_as_not_set(run: Run, client: Client) -> None:
 
 @pytest.mark.broker
 def test_the_first_broker_that_answers_is_taken(run: Run, node: Node, client: Client) -> None:
-    with socket.socket() as closed:  # bound but not listening: refuses
+    with socket.socket() as closed:  # bound but not listening: rejects
         closed.bind(("127.0.0.1", 0))
         dead = f"amqp://guest:guest@127.0.0.1:{closed.getsockname()[1]}/%2F"
         service = run("features", COUNT=1, AMQP_URL=f"{dead},amqp://guest:guest@nowhere.invalid/%2F,{node.url}")

@@ -51,7 +51,7 @@ def test_a_new_model_takes_effect_and_a_bad_one_does_not(
     assert "the old model stays" in model.log
     assert ask() > 100
     replace(path, pickle.dumps(seven))
-    model.wait_for_log("took the new model")
+    model.wait_for_log("switched to the new model")
     assert ask() == 7
     path.unlink()
     model.wait_for_log("there is no such file")
@@ -96,7 +96,7 @@ def test_a_good_model_is_taken_after_one_that_never_loads(
     assert json.loads(client.take("y_pred", 1)[0][0])["body"] > 100
     seven = DummyRegressor(strategy="constant", constant=7.0).fit(np.zeros((2, 10)), [7.0, 7.0])
     replace(path, pickle.dumps(seven))
-    model.wait_for_log("took the new model")
+    model.wait_for_log("switched to the new model")
     client.publish("features", {"id": 2, "body": [0.0] * 10})
     assert json.loads(client.take("y_pred", 1)[0][0])["body"] == 7
     eventually(lambda: len(model.children) == 1, "the end of the process that hangs")

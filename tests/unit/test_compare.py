@@ -120,7 +120,7 @@ def test_draws_of_one_patient_count_together(folders: tuple[Path, Path], capsys:
     difference = np.abs(second - y) - np.abs(first - y)
     margin = 1.9818 * difference.std(ddof=1) / math.sqrt(111)
     assert lines[3] == f"logs/challenger minus logs: {difference.mean():+.2f} ± {margin:.2f} (95 % interval)"
-    assert verdict(lines) == "It cannot be told yet which one is better: the interval of the difference includes 0."
+    assert verdict(lines) == "Which one is better cannot be decided yet: the interval of the difference includes 0."
     with Image.open(folders[0] / "compare.png") as picture:
         assert picture.size == (960, 600)
 
@@ -168,8 +168,8 @@ def test_last_digits_that_vary_make_no_other_sample(
     ("first", "second", "text"),
     [
         ([1.0] * 40, [1.0] * 40, "Both err alike in every row."),
-        ([1.0], [2.0], "It cannot be told yet which one is better: 30 samples are needed."),
-        ([1.0] * 5, [2.0] * 5, "It cannot be told yet which one is better: 30 samples are needed."),
+        ([1.0], [2.0], "Which one is better cannot be decided yet: 30 samples are needed."),
+        ([1.0] * 5, [2.0] * 5, "Which one is better cannot be decided yet: 30 samples are needed."),
         ([1.0] * 40, [2.5] * 40, "The model of logs is better."),
         ([0.1] * 40, [0.3] * 40, "The model of logs is better."),
         ([0.0] * 40, [1e25] * 40, "The model of logs is better."),
@@ -194,7 +194,7 @@ def test_an_outlier_does_not_squeeze_the_picture_nor_stop_it(
     y = np.random.default_rng(1).normal(0, 1, 1000)
     write(folders[0], ids(1000), y, y)
     write(folders[1], ids(1000), y, y + np.append(np.zeros(999), 1e29))
-    assert "cannot be told yet" in verdict(printed(capsys))
+    assert "cannot be decided yet" in verdict(printed(capsys))
 
 
 def test_what_is_left_out_is_counted(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

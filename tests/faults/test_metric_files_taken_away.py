@@ -6,6 +6,7 @@ from faults.take_away import WAYS, replace_folder
 from harness import Client, Run, Service, eventually, line, publish, rows
 
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -83,11 +84,11 @@ def test_a_folder_that_another_metric_has_taken_is_waited_for(client: Client, ru
     first: Service = run("metric")
     first.wait_for_log("connected")
     labels(client, logs, BEFORE)
-    first.signal(19)  # SIGSTOP: it must not take the new folder before the other does
+    first.signal(signal.SIGSTOP)  # it must not take the new folder before the other does
     replace_folder(logs)
     second = run("metric", AMQP_URL="amqp://guest:guest@127.0.0.1:1/%2F")
     second.wait_for_log("no connection")
-    first.signal(18)
+    first.signal(signal.SIGCONT)
     first.wait_for_log("cannot write to")
     time.sleep(2)
     second.kill()
