@@ -181,8 +181,13 @@ async def keep_running(name: str, environment: dict[str, str]) -> None:
 async def relay(name: str, process: asyncio.subprocess.Process) -> None:
     """Show what a service writes, each line after its name, until it ends."""
     assert process.stdout
-    async for line in process.stdout:
-        say(name, line.decode(errors="replace").rstrip())
+    while not process.stdout.at_eof():
+        try:
+            line = await process.stdout.readline()
+        except ValueError:  # a line so long that asyncio has dropped it
+            continue
+        if line:
+            say(name, line.decode(errors="replace").rstrip())
     await process.wait()
 
 

@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import struct
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -27,6 +28,7 @@ from functools import partial
 from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 
 import pika
+import pika.data
 from msgspec import Meta
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import AMQPError, ChannelClosedByBroker
@@ -40,6 +42,7 @@ BATCH_SECONDS = 0.5  # the longest that a batch should take
 BATCH_BYTES = 2**24  # that a batch, or what is being published, should have at most; pika is slow with larger buffers
 HELD_BYTES = 2**28  # unacknowledged; above this, the connection is given up and opened again with a smaller prefetch
 LARGEST_BATCH = 500  # messages: more is not faster
+FEWEST = 0.1  # a batch size at which one message is held at a time
 SETTLED = 2.0  # seconds after which an outage counts as over on a connection that has nothing to do
 FULL = 0.02  # seconds to wait until a consumer has all that it may hold
 LOOK = 1.0  # seconds between two looks at a queue in which too many messages wait
@@ -128,6 +131,23 @@ class Delivery(NamedTuple):
     consumer: Consumer
 
 
+def decode_value(encoded: bytes, offset: int, decode: Any = pika.data.decode_value) -> tuple[Any, int]:
+    """The value of a header, and where the next one begins.
+
+    pika raises at a time that Python does not know, such as one in milliseconds: here, that is a number. Otherwise such
+    a message would end one connection after another.
+    """
+    try:
+        return decode(encoded, offset)
+    except (ValueError, OverflowError, OSError):
+        if encoded[offset : offset + 1] != b"T":
+            raise
+        return struct.unpack_from(">q", encoded, offset + 1)[0], offset + 9
+
+
+pika.data.decode_value = decode_value
+
+
 class BufferingConnection(AsyncioConnection):
     """Sends at once what is written in one iteration of the event loop: 9 % more samples per second."""
 
@@ -171,17 +191,20 @@ async def stay_connected(service: str, settings: BrokerSettings, queues: Iterabl
     UnusableError where the broker rejects user, password or virtual host.
     """
     alive, state = Alive(service), State()
-    for parameters in itertools.cycle([read_url(url) for url in settings.amqp_url.split(",")]):
-        broker = Broker(service, settings, parameters, alive, state)
+    addresses = itertools.cycle([read_url(url) for url in settings.amqp_url.split(",")])
+    address = next(addresses)
+    while True:
+        broker = Broker(service, settings, address, alive, state)
         try:
             await broker.run(queues, serve)
             return
         except RenewalError:
-            continue
+            continue  # with the same address: it is well
         except ConnectionLostError as error:
             if not state.outage:
                 log.warning("no connection to %s: %s; trying again every second", broker.address, error)
             state.outage, state.connected = True, False
+        address = next(addresses)
         await asyncio.sleep(RETRY)
 
 
@@ -461,19 +484,20 @@ class Broker:
             await asyncio.Future()  # for ever: `run` ends this
 
     def _on_message(self, consumer: Consumer, _: object, method: Any, properties: Any, body: bytes) -> None:
-        self.arrived.append(Delivery(consumer.queue, body, method.delivery_tag, properties.app_id or "", consumer))
+        model = properties.app_id if isinstance(properties.app_id, str) else ""  # bytes, where it is not UTF-8
+        self.arrived.append(Delivery(consumer.queue, body, method.delivery_tag, model, consumer))
         consumer.outstanding += 1
         consumer.heard = time.monotonic()
         self.arrival.set()
         self.worked = True
         self.held += len(body)
-        if self.held > HELD_BYTES:
+        if self.held > HELD_BYTES and consumer.prefetch > 1:
             self.take_fewer()
             self._lose("too many bytes came at once, taking fewer messages")
 
     def take_fewer(self) -> None:
-        """Return to small batches, because the measured time no longer applies."""
-        self.state.batch_size = 0.5
+        """Return to batches of one message, because the measured time no longer applies."""
+        self.state.batch_size = FEWEST
 
     def acknowledge(self, batch: Sequence[Delivery]) -> None:
         """Acknowledge a batch and all batches before it: their results are safe."""
@@ -503,6 +527,8 @@ class Answer(asyncio.Future[Any]):
 
 def prefetch_for(batch_size: float) -> int:
     """How many messages to hold for batches of a size; below 1, one message takes longer than a batch should."""
+    if batch_size <= FEWEST:
+        return 1
     return 2 if batch_size < 1 else 16 if batch_size <= 8 else 128 if batch_size <= 64 else 1000
 
 

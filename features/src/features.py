@@ -89,7 +89,7 @@ class Samples:
         if self.interval:
             now = time.monotonic()
             self.due = max(self.due, now - BURST)
-            n = min(n, 1 + max(0, int((now - self.due) / self.interval)))
+            n = int(min(n, 1 + max(0.0, (now - self.due) / self.interval)))
             self.due += n * self.interval
         if self.count:
             n = min(n, self.count - self.drawn)

@@ -294,8 +294,9 @@ class MetricLog:
         """The oldest EXPIRED of the halves that have waited for longer than `ttl` seconds."""
         self.keep_state()
         self.save_clock(CLOCK_INTERVAL)  # otherwise the time in which nothing came would not count after a restart
-        query = "SELECT queue, id, value, message, '', seq FROM halves WHERE since < ? ORDER BY seq LIMIT ?"
-        return [Half(*row) for row in self.db.execute(query, (self.clock() - ttl, EXPIRED))]
+        oldest = "SELECT * FROM halves ORDER BY seq LIMIT ?"  # of all halves, it would take 0.4 s where 3 million wait
+        query = f"SELECT queue, id, value, message, '', seq FROM ({oldest}) WHERE since < ?"
+        return [Half(*row) for row in self.db.execute(query, (EXPIRED, self.clock() - ttl))]
 
     def forget(self, halves: list[Half]) -> None:
         self.db.execute("BEGIN IMMEDIATE")
@@ -376,6 +377,10 @@ class MetricLog:
                 known, self.written = known - len(csv_line(*row)), seq - 1
                 if known <= size:
                     break
+            else:
+                self.written = written
+                self.move_aside("fewer rows than this service remembers")
+                return
         start = max(known, size - TAIL)
         beyond = os.pread(self.csv, size - start, start)
         due = self.rows_due()

@@ -8,7 +8,7 @@ Promise: a vector is acknowledged when the broker has confirmed its answer: the 
 of its own: a slow vector does not break the connection, and one that kills the process does not end the service.
 """
 
-from pipeline.broker import Broker, BrokerSettings, Outgoing, stay_connected
+from pipeline.broker import Broker, BrokerSettings, Delivery, Outgoing, stay_connected
 from pipeline.dataset import DataSettings
 from pipeline.messages import DEAD_LETTERS, FEATURES, Y_PRED, Vector, encode, parse
 from pipeline.regressor import Regressor, describe
@@ -109,14 +109,24 @@ async def serve(predictor: "Predictor", broker: Broker) -> None:
     """The flow of this service: each vector gets one answer."""
     predictor.broker = broker
     async for batch in broker.batches(FEATURES):
-        answers, properties = await predictor.answer([delivery.body for delivery in batch]), predictor.properties()
-        await broker.publish(
-            Outgoing(Y_PRED, answer.message, next(properties))
-            if isinstance(answer, Prediction)
-            else broker.dead_letter(delivery, answer.reason)
-            for delivery, answer in zip(batch, answers, strict=True)
-        )
-        broker.acknowledge(batch)
+        try:
+            await answer(predictor, broker, batch)
+        except ProcessDiedError:  # of one of them; none of them waits for another now
+            broker.take_fewer()
+            for delivery in batch:
+                await answer(predictor, broker, [delivery])
+
+
+async def answer(predictor: "Predictor", broker: Broker, batch: list[Delivery]) -> None:
+    """Publish an answer to each message, then acknowledge the batch. Raises ProcessDiedError if there are several."""
+    answers, properties = await predictor.answer([delivery.body for delivery in batch]), predictor.properties()
+    await broker.publish(
+        Outgoing(Y_PRED, answer.message, next(properties))
+        if isinstance(answer, Prediction)
+        else broker.dead_letter(delivery, answer.reason)
+        for delivery, answer in zip(batch, answers, strict=True)
+    )
+    broker.acknowledge(batch)
 
 
 class Predictor:
@@ -139,14 +149,14 @@ class Predictor:
         yield from itertools.repeat(pika.BasicProperties(delivery_mode=2))
 
     async def answer(self, bodies: list[bytes]) -> list[Prediction | Rejection]:
-        """One answer for each message."""
+        """One answer for each message. Raises ProcessDiedError if the process dies of several at once."""
         async with self.lock:
             answers = await self.answer_or_restart(bodies)
         self.recent.extend(body for body, answer in zip(bodies, answers, strict=True) if isinstance(answer, Prediction))
         return answers
 
     async def answer_or_restart(self, bodies: list[bytes], deaths: int = 0) -> list[Prediction | Rejection]:
-        """If the process dies of a batch, its messages are tried again one by one."""
+        """If the process dies, it is started again; a single message is then tried again."""
         try:
             return await self.process.answer(bodies, self.settings.predict_timeout)
         except ProcessDiedError as error:
@@ -154,7 +164,7 @@ class Predictor:
             await self.process.end()
             self.process = await ModelProcess.start(self.settings)
             if len(bodies) > 1:
-                return [answer for body in bodies for answer in await self.answer_or_restart([body])]
+                raise
             if deaths + 1 < DEATHS:
                 return await self.answer_or_restart(bodies, deaths + 1)
             return [Rejection(f"the model's process died of it {DEATHS} times ({error})")]

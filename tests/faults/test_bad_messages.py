@@ -5,13 +5,16 @@ from __future__ import annotations
 from faults import faulty_models
 from faults.faulty_models import MAGIC, SumOfThree, pickled
 from faults.oracle import QUORUM, bad_messages
-from harness import ROOT, Client, Run, eventually, rows
+from harness import QUEUES, ROOT, Client, Run, eventually, rows
 
 import json
 import re
+import struct
 from pathlib import Path
+from typing import Any
 
 import pika
+import pika.data
 import pytest
 
 pytestmark = pytest.mark.broker
@@ -85,6 +88,63 @@ def test_nothing_but_the_body_of_a_message_counts(client: Client, run: Run, tmp_
         client.channel.basic_publish("", "y_true", body, properties, mandatory=True)
         client.publish("y_pred", {"id": sample_id, "body": 2})
     eventually(lambda: rows(tmp_path / "logs") == [(sample_id, 1, 2, 1) for sample_id in range(8)])
+
+
+class Encoded(bytes):
+    """The value of a header as it travels: its type and its bytes."""
+
+
+@pytest.mark.parametrize("queue", ["features", "y_true", "y_pred"])
+def test_a_property_that_pika_cannot_read_stops_nothing(
+    client: Client, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue: str
+) -> None:
+    """A time in milliseconds, or one before 1970, as other clients may write it; a text that is not UTF-8."""
+    milliseconds, negative = (Encoded(b"T" + struct.pack(">q", time)) for time in (1_764_271_234_567, -62_135_596_800))
+    values: list[Any] = [milliseconds, negative, [milliseconds], {"sent": milliseconds}]
+
+    def encode(pieces: list[bytes], value: object, otherwise: Any = pika.data.encode_value) -> int:
+        if not isinstance(value, Encoded):
+            return int(otherwise(pieces, value))
+        pieces.append(value)
+        return len(value)
+
+    monkeypatch.setattr("pika.data.encode_value", encode)
+    services = [run("metric"), run("model", MODEL_PATH=pickled(SumOfThree(), tmp_path), PYTHONPATH=ROOT / "tests")]
+    for service in services:
+        service.wait_for_log("connected")
+    properties = [pika.BasicProperties(headers={"before": 1, "x": value, "after": 2}) for value in values]
+    properties.append(pika.BasicProperties(app_id="Labor M\xfcnchen".encode("latin-1")))
+    for sample_id, own in enumerate(properties):
+        bodies = {"y_true": 1, "y_pred": 2} | {"features": [1, 2, 3]}
+        if queue != "y_pred":
+            del bodies["y_pred"]
+        else:
+            del bodies["features"]
+        for name, body in bodies.items():
+            message = json.dumps({"id": sample_id, "body": body})
+            client.channel.basic_publish("", name, message, own if name == queue else None, mandatory=True)
+    expected = [(i, 1, 2, 1) if queue == "y_pred" else (i, 1, 6, 5) for i in range(len(properties))]
+    eventually(lambda: sorted(rows(tmp_path / "logs")) == expected)
+    assert [service.log.count("connected") for service in services] == [1, 1]
+    client.publish(queue, b"bad", x=milliseconds)
+    client.take("dead_letters", 1)
+
+
+def test_four_messages_of_70_mib_become_dead_letters_once(client: Client, run: Run, tmp_path: Path) -> None:
+    """More than metric may hold, although it takes as few as it can."""
+    for queue in QUEUES:
+        client.declare(queue, **QUORUM)
+    for queue in "y_true", "y_pred":
+        for _ in range(2):
+            client.publish(queue, b"[" + b"1" * 70 * MIB)
+    run("metric").wait_for_log("connected")
+    eventually(lambda: client.count("dead_letters") >= 4)
+    eventually(lambda: client.count("y_true") + client.count("y_pred") == 0)
+    client.publish("y_true", {"id": 1, "body": 1})
+    client.publish("y_pred", {"id": 1, "body": 2})
+    eventually(lambda: rows(tmp_path / "logs") == [(1, 1, 2, 1)])
+    assert client.count("dead_letters") <= 6  # two of them may be under way when the connection is given up
+    client.delete("dead_letters")
 
 
 @pytest.mark.parametrize(

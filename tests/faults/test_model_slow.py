@@ -71,6 +71,21 @@ def test_a_vector_that_takes_too_long_is_given_up_and_the_others_are_answered(
     assert model.terminate() == 0
 
 
+def test_the_answers_of_a_batch_do_not_wait_for_a_vector_that_hangs(client: Client, run: Run, tmp_path: Path) -> None:
+    """After the batch was given up, each message is answered and acknowledged alone."""
+    for queue in QUEUES:
+        client.declare(queue, **QUORUM)
+    hanging = (40, 60)  # both in the third batch: the first has one message, the second eight
+    for sample_id in range(100):
+        client.publish("features", {"id": sample_id, "body": [MAGIC if sample_id in hanging else 0.5]})
+    env = {"MODEL_PATH": pickled(Hanging(), tmp_path), "PYTHONPATH": ROOT / "tests", "PREDICT_TIMEOUT": 2}
+    run("model", **env)
+    eventually(lambda: client.count("y_pred") >= 40, "the answers before the vector that hangs")
+    assert client.count("dead_letters") == 0
+    eventually(lambda: client.count("y_pred") == 98, "the other answers")
+    assert client.count("dead_letters") == 2
+
+
 def test_a_model_that_hangs_ends_with_a_service_that_is_killed(client: Client, run: Run, tmp_path: Path) -> None:
     client.declare("features", **QUORUM)
     model = run("model", MODEL_PATH=pickled(Hanging(), tmp_path), PYTHONPATH=ROOT / "tests")

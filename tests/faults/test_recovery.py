@@ -7,7 +7,9 @@ from faults.oracle import QUORUM, dataset
 from faults.proxy import Proxy
 from harness import ROOT, Client, Run, eventually, rows
 from local import Node
+from pipeline.broker import Broker, BrokerSettings, stay_connected
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -181,3 +183,25 @@ def test_what_the_broker_did_not_take_comes_again_after_a_kill(
         return len(ids) == 16
 
     eventually(all_answers, "16 answers")
+
+
+def test_a_consumer_that_renews_its_connection_stays_with_the_broker(
+    client: Client, node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of two addresses, one is down; and nothing comes."""
+    monkeypatch.setattr("pipeline.broker.RENEWAL", 0.5)
+    caplog.set_level("INFO")
+    begun = time.monotonic()
+    connections = 0
+
+    async def serve(broker: Broker) -> None:
+        nonlocal connections
+        connections += 1
+        if connections < 4:
+            async for _ in broker.batches("y_true"):
+                pass
+
+    settings = BrokerSettings(amqp_url=f"{node.url},amqp://127.0.0.1:1")
+    asyncio.run(stay_connected("metric", settings, ("y_true",), serve))
+    assert 1.5 < time.monotonic() - begun < 10
+    assert [record.message for record in caplog.records if record.levelname != "INFO"] == []

@@ -5,7 +5,9 @@ from __future__ import annotations
 from e2e.stack import copy_of_the_tree
 from harness import eventually, rows
 from local import free_port
+from local.__main__ import relay
 
+import asyncio
 import os
 import re
 import signal
@@ -82,6 +84,19 @@ def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
         second = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert second.returncode == 1
         assert second.stderr == "make local: is already running in this folder\n"
+
+
+def test_a_service_that_writes_without_the_end_of_a_line_is_relayed(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a progress bar does: more than asyncio reads at once."""
+    program = "print('.' * 1_000_000, end='\\r', flush=True); print('\\nwell')"
+
+    async def relayed() -> int | None:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=subprocess.PIPE)
+        await relay("model", process)
+        return process.returncode
+
+    assert asyncio.run(relayed()) == 0
+    assert capsys.readouterr().out.endswith("model    | well\n")
 
 
 def test_a_challenger_and_the_history(tmp_path: Path) -> None:

@@ -54,6 +54,13 @@ def samples() -> Callable[..., Samples]:
     return make
 
 
+@pytest.mark.parametrize("interval", [1e-320, 5e-324])
+def test_an_interval_of_almost_0_is_as_fast_as_possible(samples: Callable[..., Samples], interval: float) -> None:
+    made = samples(interval=interval)
+    time.sleep(0.01)
+    assert drawn(made) == features.BATCH
+
+
 def drawn(samples: Samples) -> int:
     """Draw what is due, confirm it, and return how many samples it was."""
     n = len(samples.draw()) // 2

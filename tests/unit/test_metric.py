@@ -1,7 +1,7 @@
 """The join and the CSV, on a real disk, without a broker."""
 
 import metric
-from harness import rows
+from harness import HEADER, rows
 from metric import Half, MetricLog
 
 import asyncio
@@ -107,7 +107,7 @@ def test_a_csv_cut_anywhere_is_completed(logs: Path) -> None:
     log.close()
     path = logs / "metric_log.csv"
     whole = path.read_bytes()
-    for size in [*range(1, len(metric.HEADER)), *range(len(metric.HEADER) + 1, len(whole))]:
+    for size in [*range(1, len(HEADER.encode())), *range(len(HEADER.encode()) + 1, len(whole))]:
         path.write_bytes(whole[:size])
         MetricLog(logs).close()
         assert path.read_bytes() == whole, f"cut to {size} bytes"
@@ -324,6 +324,49 @@ def test_a_full_disk_in_the_middle_of_a_line_loses_nothing(
     monkeypatch.setattr(os, "write", write)
     assert add(log, *pairs(4, 1)) == [None] * 8  # the same batch again
     assert [row[0] for row in rows(logs)] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_csv_with_fewer_rows_than_are_remembered_is_moved_aside(logs: Path, running: bool) -> None:
+    """The state file was removed, and later somebody has kept a part of the CSV only."""
+    log = MetricLog(logs)
+    add(log, *pairs(100))
+    log.close()
+    for path in logs.glob("metric_state*"):
+        path.unlink()
+    log = MetricLog(logs)
+    add(log, *pairs(5, 1000))
+    path = logs / "metric_log.csv"
+    kept = b"".join(path.read_bytes().splitlines(keepends=True)[:50])
+    if not running:
+        log.close()
+    path.write_bytes(kept)
+    if not running:
+        log = MetricLog(logs)
+    add(log, *pairs(3, 2000))
+    log.close()
+    assert [sample_id for sample_id, *_ in rows(logs)] == [2000.0, 2001.0, 2002.0]
+    (aside,) = logs.glob("metric_log.*.csv")
+    assert aside.read_bytes() == kept
+
+
+def test_what_waits_is_not_read_to_find_what_has_expired(log: MetricLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    add(log, *[("y_true", float(i), 1.0) for i in range(1000)])
+    monkeypatch.setattr(time, "monotonic", lambda: now + 1000)
+    for start in range(1000, 30_000, 1000):
+        add(log, *[("y_true", float(i), 1.0) for i in range(start, start + 1000)])
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 100
+
+    for ttl, expired in (2000, 0), (500, metric.EXPIRED):
+        steps = 0
+        log.db.set_progress_handler(count, 100)
+        assert len(log.expired(ttl)) == expired
+        assert 0 < steps < 30_000
 
 
 def test_a_csv_cut_right_after_its_sync_is_completed(
