@@ -476,10 +476,12 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=workshop)))
         roots = {OURS: ROOT}
         if options.compare:
-            roots[f"commit {options.compare}"] = older = folder / "older"
+            older = folder / "older"
             git = ("git", "-C", str(ROOT), "worktree")
             subprocess.run([*git, "add", "--quiet", "--detach", str(older), options.compare], check=True)
             stack.callback(subprocess.run, [*git, "remove", "--force", str(older)])
+            version = next(line.split()[1] for line in (older / "CHANGELOG.md").open() if line.startswith("## "))
+            roots[f"version {version} ({options.compare})"] = older
         if options.url:
             bench = Bench(options.url, folder)
         else:

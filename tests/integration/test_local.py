@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from e2e.stack import copy_of_the_tree
-from harness import eventually, rows
+from harness import DEADLINE, eventually, rows
 from local import free_port
 from local.__main__ import relay
 
@@ -46,7 +46,7 @@ def running(folder: Path, environment: dict[str, str]) -> Iterator[None]:
         yield
     finally:  # also of a test that fails: a broker that stays would disturb others
         local.send_signal(signal.SIGINT)
-        code = local.wait(30)
+        code = local.wait(DEADLINE)
     assert code == 0
     assert "Traceback" not in log.read_text()
     assert not processes(folder)
