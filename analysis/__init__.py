@@ -37,6 +37,7 @@ def read_log(folder: str) -> pd.DataFrame:
     header, expected = ",".join(log.columns), HEADER.decode().strip()
     if header != expected:
         raise UnusableError(f"{path}: takes a log of metric, whose header is {expected}, not {header[:80]!r}")
+    log = log.apply(lambda column: column.astype(str) if column.dtype == object else column)  # as in plot
     log = log.apply(pd.to_numeric, errors="coerce")
     log = log[(log.abs() <= LARGEST).all(axis=1)].drop_duplicates("id")
     if log.empty:

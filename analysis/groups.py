@@ -72,7 +72,7 @@ def grouped(column: pd.Series) -> Any:
         many = column.nunique() > VALUES
         keys = pd.qcut(column, QUANTILES, labels=False, duplicates="drop") if many else column
         ranges = column.groupby(keys).agg(["min", "max"]).itertuples()
-        names = {key: f"{low:.7g}" if low == high else f"{low:.7g} to {high:.7g}" for key, low, high in ranges}
+        names = {key: f"{low:.15g}" if low == high else f"{low:.15g} to {high:.15g}" for key, low, high in ranges}
     if len(names) > GROUPS:
         raise UnusableError(f"BY={column.name!r}: takes numbers, or text of {GROUPS} kinds at most, not {len(names)}")
     texts = keys.map(names).astype(object).fillna("missing")

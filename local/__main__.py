@@ -137,7 +137,7 @@ async def keep_broker(broker: Node) -> None:
             broker.kill()
             try:
                 await asyncio.to_thread(broker.start)
-            except NodeError as error:
+            except (NodeError, OSError) as error:
                 say("rabbitmq", str(error))
 
 
@@ -150,32 +150,43 @@ async def keep_running(name: str, environment: dict[str, str]) -> None:
     delay = FIRST_DELAY
     while True:
         started = time.monotonic()
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for us
-        )
         try:
-            await relay(name, process)
-        finally:
-            if process.returncode is None:
-                process.terminate()
-                try:
-                    await asyncio.wait_for(relay(name, process), SERVICE_STOP_DEADLINE)
-                except TimeoutError:
-                    process.kill()
-                    await process.wait()
-        if name == "features" and process.returncode == 0 and environment.get("COUNT"):
-            return
+            code = await run_to_its_end(name, command, environment)
+        except OSError as error:  # no memory, for example
+            end = f"does not start: {error}"
+        else:
+            if name == "features" and code == 0 and environment.get("COUNT"):
+                return
+            end = f"ended with exit code {code}"
         if time.monotonic() - started > SETTLED:
             delay = FIRST_DELAY
-        say(name, f"ended with exit code {process.returncode}, starts again in {delay:g} s")
+        say(name, f"{end}, starts again in {delay:g} s")
         await asyncio.sleep(delay)
         delay = min(2 * delay, LONGEST_DELAY)
+
+
+async def run_to_its_end(name: str, command: list[str], environment: dict[str, str]) -> int | None:
+    """Run a service, and end it when this is cancelled. Returns its exit code; raises OSError."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # Ctrl-C is for us
+    )
+    try:
+        await relay(name, process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(relay(name, process), SERVICE_STOP_DEADLINE)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+    return process.returncode
 
 
 async def relay(name: str, process: asyncio.subprocess.Process) -> None:

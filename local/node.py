@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import random
 import shutil
@@ -204,7 +205,7 @@ class Node:
 
     @property
     def _container(self) -> str:
-        return f"rabbitmq-{self.port}"
+        return f"rabbitmq-{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}"
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         """Return the command that runs one of RabbitMQ's programs: from the package, otherwise from the image.
@@ -220,6 +221,8 @@ class Node:
 
     def _kill_leftover(self) -> None:
         """End a node on this folder whose starter was killed: two nodes must not share the data."""
+        if self.image:
+            _docker("rm", "--force", self._container)
         try:
             pid = int(self._pid_file.read_text())
             lines = Path(f"/proc/{pid}/environ").read_text().split("\0")
@@ -230,7 +233,8 @@ class Node:
             _kill_group(pid)
             while Path(f"/proc/{pid}/fd/0").exists():
                 time.sleep(0.05)
-            _kill_epmd(environment)
+            if not self.image:
+                _kill_epmd(environment)
 
     def _log_end(self) -> str:
         texts = [file.read_text(errors="replace") for file in (self.folder / "console.log", self.log) if file.exists()]

@@ -177,7 +177,10 @@ class Regressor:
         """Ask for one prediction, of zeros: the reason why the model can never answer, if there is one."""
         import numpy as np
 
-        if self.labels is None and np.asarray(getattr(self.model, "classes_", 0)).dtype.kind not in "biuf":
+        classes: Any = getattr(self.model, "classes_", 0)
+        if isinstance(classes, list):  # one array of classes for each target
+            return f"answers {len(classes)} numbers for one vector: fit it on one target"
+        if self.labels is None and np.asarray(classes).dtype.kind not in "biuf":
             names = listed([str(name) for name in self.model.classes_])
             return f"answers {names}, not numbers: name the one whose probability to predict in POSITIVE_CLASS"
         try:

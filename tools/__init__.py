@@ -35,7 +35,10 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
 def parameters_of(urls: str) -> list[pika.URLParameters]:
     """What AMQP_URL may be, for pika's blocking connection. Raises UnusableError."""
     convert("URL", urls, get_type_hints(BrokerSettings, include_extras=True)["amqp_url"])
-    return [read_url(url) for url in urls.split(",")]
+    parameters = [read_url(url) for url in urls.split(",")]
+    for each in parameters:
+        each.heartbeat = 0  # nobody serves the connection while this waits for room in a queue
+    return parameters
 
 
 def run(program: str, url: str, queues: Iterable[str], serve: Serve) -> None:

@@ -6,7 +6,7 @@ that names none of the pipeline's queues stays.
 
 from pipeline.broker import Broker, Outgoing
 from pipeline.messages import DEAD_LETTERS, FEATURES, Y_PRED, Y_TRUE
-from tools import Message, batches, parser, run
+from tools import Message, batches, parameters_of, parser, run
 
 import asyncio
 from collections import Counter
@@ -23,7 +23,7 @@ def main() -> None:
     action.add_argument("--put-back", metavar="TEXT", help="return those whose reason contains TEXT to their queues")
     action.add_argument("--discard", metavar="TEXT", help="remove them for good")
     given = options.parse_args()
-    letters = Letters(given.put_back, given.discard)
+    letters = Letters(given.broker, given.put_back, given.discard)
     run("letters", given.broker, (DEAD_LETTERS, *QUEUES), letters.serve)
     if letters.text is not None:
         show("put back" if given.discard is None else "discarded", letters.moved)
@@ -33,14 +33,15 @@ def main() -> None:
 class Letters:
     """`moved`: those that were put back or discarded, by queue and reason; `left`: those that stay."""
 
-    def __init__(self, put_back: str | None, discard: str | None) -> None:
+    def __init__(self, source: str, put_back: str | None, discard: str | None) -> None:
+        self.source = source
         self.put_back, self.text = put_back is not None, discard if put_back is None else put_back
         self.moved, self.left = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
 
     async def serve(self, broker: Broker) -> None:
         """The flow of this program: read, publish, acknowledge. What is not acknowledged stays."""
         self.left.clear()
-        with pika.BlockingConnection(broker.parameters) as connection:
+        with pika.BlockingConnection(parameters_of(self.source)) as connection:
             channel = connection.channel()
             n = channel.queue_declare(DEAD_LETTERS, passive=True).method.message_count
             for batch in batches(channel, DEAD_LETTERS, n):

@@ -50,6 +50,7 @@ from numpy.typing import NDArray
 CHUNK = 2**21  # bytes read at once: bounds the memory
 TAIL = 256  # bytes compared to see whether the log is still the one read so far: several rows
 ACCURACY = 2**15  # the sketch's k: errors are kept as they are up to here, then their ranks are right to 0.02 %
+SMALLEST = 1e-100  # of an error that is not taken as 0: squares of smaller ones are 0
 POINTS = 400  # of the error over time, at most
 ROLLING = 20  # points in its rolling mean, and points from which a change can be found
 CHANGED = 1.95  # what the CUSUM statistic stays below in 99.9 % of streams that do not change (a Brownian bridge)
@@ -87,7 +88,7 @@ class PlotSettings(Settings):
 
     def of_what(self) -> str:
         target = self.target or ("last column" if self.dataset else "disease progression after one year")
-        return f"{Path(self.dataset).name or BUNDLED}, target: {target}"
+        return readable(f"{Path(self.dataset).name or BUNDLED}, target: {target}")
 
 
 async def main(settings: PlotSettings) -> None:
@@ -216,6 +217,8 @@ def parse(lines: bytes) -> Floats:
     options |= {"quoting": csv.QUOTE_NONE, "encoding": "latin-1", "low_memory": False}  # any byte can stand in a line
     # pandas takes the number of fields from the first line, so a line of zeros comes first and is dropped again.
     table = pd.read_csv(BytesIO(b"0,0,0,0\n" + lines), **options)[1:]
+    # Objects are whole numbers so long that they do not fit in a float.
+    table = table.apply(lambda column: column.astype(str) if column.dtype == object else column)
     return table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
 
 
@@ -269,6 +272,7 @@ class Evaluation:
             return 0
         self.last = np.concatenate([self.last, table])[-LAST:]
         ids, y_true, y_pred, errors = np.ascontiguousarray(table.T)
+        errors = np.where(errors < SMALLEST, 0.0, errors)
         self.origin = self.origin if self.n else y_true[0]
         start, self.n = self.n, self.n + len(errors)
         terms = np.stack([np.ones(len(errors)), y_true - self.origin, y_pred - self.origin, y_pred - y_true, errors])
@@ -382,6 +386,11 @@ def clock(sample_id: float, form: str) -> str:
     return time.strftime(form, time.gmtime(sample_id)) if 1e9 <= sample_id < 1e10 else ""
 
 
+def readable(text: str) -> str:
+    """Bytes that are not UTF-8, as the environment and names of files may have them, are question marks."""
+    return text.encode(errors="replace").decode()
+
+
 def new_chart(title: str) -> Any:
     axes = Figure(INCHES).add_axes((0.18, 0.27, 0.76, 0.5))
     axes.set_title(title, loc="left", x=-0.21, y=1.28, weight="bold", size=10.5)
@@ -435,7 +444,7 @@ def draw_distribution(rows: Evaluation, settings: PlotSettings) -> Figure:
         before, since = (number(value, high - low) for value in (change.before, change.since))
         notes.append(f"changed after row {change.row:,}: mean {before} before, {since} since")
     axes.set(xlim=(low, high), ylim=(0, None), ylabel=f"rows per bar of {width:,.4g}")
-    axes.set_xlabel(f"absolute error, in {settings.unit or 'the unit of the target'}")
+    axes.set_xlabel(f"absolute error, in {readable(settings.unit) or 'the unit of the target'}")
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=rows.whole))
     axes.xaxis.set_major_formatter("{x:,.7g}")
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND, integer=True))
@@ -532,8 +541,8 @@ def describe(metric_log: LogReader, settings: PlotSettings, models: Models) -> d
     rows, now = metric_log.rows, time.time()
     texts = dict(zip(("kind", "state", "sentence"), state(metric_log, now), strict=True)) | {
         "of_what": html.escape(settings.of_what()) + (f", model {models[-1][1][:12]}" if models else ""),
-        "unit": html.escape(settings.unit) or "the unit of the target",
-        "in_unit": html.escape(f" {settings.unit}".rstrip()),
+        "unit": html.escape(readable(settings.unit)) or "the unit of the target",
+        "in_unit": html.escape(f" {readable(settings.unit)}".rstrip()),
         "drawn": f"{now:.1f}",
         "as_of": clock(now, "%Y-%m-%d %H:%M:%S UTC"),
         "interval": f"{settings.plot_interval:g}",

@@ -100,8 +100,8 @@ def test_a_rejected_message_calls_for_a_person(stack: Stack, client: Client) -> 
     for body in b"no JSON", b'{"id": 1}':
         client.publish("y_true", body)
     (alert,) = eventually(lambda: alerts("firing"), "the alert")
-    assert alert["labels"] == {"alertname": "DeadLettersRising", "queue": "dead_letters"}
-    assert alert["annotations"]["summary"] == "2 messages were rejected in the last 5 minutes"
+    assert alert["labels"] == {"alertname": "DeadLettersRising", "queue": "dead_letters", "vhost": "/"}
+    assert alert["annotations"]["summary"] == "2 messages were rejected in the last 5 minutes (virtual host /)"
 
 
 def test_every_rule_is_sound_and_says_what_to_do(stack: Stack) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from e2e.stack import ORDINARY_USER, Stack, copy_of_the_tree, run
 from harness import ROOT, unavailable
+from local import Node
+from local.node import speaks_amqp
 
 import json
 import os
@@ -59,6 +61,28 @@ def test_a_folder_that_rejects_its_group_stops_nothing(base_images: dict[str, st
     step = ["docker", "run", "--rm", "--user=root", "--cap-drop=ALL", f"--volume={tmp_path}:/logs", "--network=none"]
     output = run(*step, f"--entrypoint={shell}", image, *arguments)
     assert "The permissions of logs/ stay as they are" in output
+
+
+@pytest.mark.engine
+def test_a_broker_in_a_container_whose_starter_was_killed_is_ended_before_the_next(
+    base_images: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no epmd on a machine without the package; and the container outlives its client."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "docker").symlink_to(shutil.which("docker") or "")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    image = base_images.get("RABBITMQ_IMAGE", "rabbitmq:4-management")
+    first = Node(tmp_path / "broker", image=image)
+    first.start()
+    second = Node(tmp_path / "broker", image=image)
+    assert second.port != first.port
+    try:
+        second.start()
+        assert speaks_amqp(second.port)
+        assert not speaks_amqp(first.port)
+    finally:
+        second.stop()
+        first.kill()
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from e2e.stack import copy_of_the_tree
 from harness import DEADLINE, eventually, rows
-from local import free_port
-from local.__main__ import relay
+from local import Node, free_port
+from local.__main__ import keep_broker, keep_running, relay
+from local.node import speaks_amqp
 
 import asyncio
 import os
@@ -84,6 +85,46 @@ def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
         second = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert second.returncode == 1
         assert second.stderr == "make local: is already running in this folder\n"
+
+
+def test_a_broker_whose_files_cannot_be_written_is_started_as_soon_as_they_can(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "broker"
+    folder.write_text("in the way")
+    broker = Node(folder)
+
+    async def kept() -> None:
+        keeping = asyncio.create_task(keep_broker(broker))
+        await asyncio.sleep(3)  # two tries
+        folder.unlink()
+        async with asyncio.timeout(DEADLINE):
+            while not speaks_amqp(broker.port):
+                await asyncio.sleep(0.1)
+        keeping.cancel()
+
+    try:
+        asyncio.run(kept())
+        assert "rabbitmq | [Errno 17] File exists" in capsys.readouterr().out
+    finally:
+        broker.stop()
+
+
+def test_a_service_that_cannot_be_started_is_tried_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+
+    async def tried() -> None:
+        async with asyncio.timeout(4):
+            await keep_running("model", {})
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(tried())
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 2
+    assert lines[0].startswith("model    | does not start: [Errno 2]")
 
 
 def test_a_service_that_writes_without_the_end_of_a_line_is_relayed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -219,3 +219,19 @@ def test_letters_are_counted_put_back_and_discarded(client: Client, node: Node) 
     assert client.take("y_pred", 1)[0][0] == b"dropped"
     assert letters(node, "--discard", "number") == {"discarded": 1, "dead letters left": 2} | stay
     assert sorted(body for body, _ in client.drain("dead_letters")) == [b"bare", b"elsewhere"]
+
+
+def test_letters_are_put_back_once_although_their_queue_is_full_for_long(client: Client, node: Node) -> None:
+    """For longer than the broker waits for a heartbeat of a connection that is not served meanwhile."""
+    client.declare("dead_letters", **ARGUMENTS)
+    client.declare("y_true", **{"x-max-length": 5, "x-overflow": "reject-publish"})
+    bodies = [b"%d" % i for i in range(20)]
+    for body in bodies:
+        properties = pika.BasicProperties(headers={"reason": "late", "queue": "y_true"})
+        client.channel.basic_publish("", "dead_letters", body, properties, mandatory=True)
+    program = start("letters", "--broker", node.url, "--put-back", "late")
+    time.sleep(35)
+    put_back = [body for body, _ in client.take("y_true", 20)]
+    assert "no connection" not in finish(program)
+    assert sorted(put_back) == sorted(bodies)
+    assert client.count("y_true") == client.count("dead_letters") == 0

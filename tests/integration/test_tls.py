@@ -19,6 +19,7 @@ def openssl(folder: Path, *arguments: str) -> None:
 
 def authority(folder: Path, name: str) -> Path:
     subject = ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+    subject += ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]  # which Python 3.13 wants to see
     openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject)
     return folder / f"{name}.pem"
 
@@ -28,7 +29,7 @@ def test_amqps_with_a_private_authority(tmp_path: Path, run: Callable[..., Servi
     openssl(
         tmp_path, "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=broker", "-keyout", "s.key", "-out", "s.csr"
     )
-    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1")
+    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid")
     signed_by = ["-CA", str(ours), "-CAkey", "ours.key", "-CAcreateserial", "-extfile", "names", "-days", "2"]
     openssl(tmp_path, "x509", "-req", "-in", "s.csr", "-out", "s.pem", *signed_by)
     port = free_port()

@@ -129,6 +129,15 @@ def test_a_column_of_any_kind_makes_groups(
         assert all(15 <= int(n) <= 35 for _, n, *_ in found[:4])
 
 
+def test_numbers_of_many_digits_stay_apart(
+    table: pd.DataFrame, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = np.where(table["sex"] == "M", 20261101, 20261102)
+    table.assign(day=days)[[*table.columns[:-1], "day", "progression"]].to_csv("patients.csv", index=False)
+    lines = printed(capsys, monkeypatch, "day")
+    assert [line.split()[0] for line in lines if line.startswith("2026")] == ["20261101", "20261102"]
+
+
 def test_intervals_of_small_groups_cover_the_truth() -> None:
     """19 of 20 of those of 12 patients; with 1.96 instead of Student's t it would be 18."""
     random, hits = np.random.default_rng(2), 0

@@ -3,7 +3,7 @@
 import plot
 from harness import HEADER, no_warnings
 from pipeline.scores import Probabilities
-from plot import Evaluation, LogReader, PlotSettings
+from plot import Evaluation, LogReader, PlotSettings, redraw
 
 import itertools
 import logging
@@ -379,6 +379,39 @@ def test_a_log_that_is_removed_and_comes_back(path: Path) -> None:
     assert read(log) == (0, 0)
     path.write_bytes(HEADER_BYTES + row(1) + row(2))
     assert read(log) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        np.logspace(-200, -170, 200),
+        np.array([3e-323]),
+        np.concatenate([np.logspace(-320, -150, 91), [0.0, 1.0]]),
+        np.logspace(-102, -98, 60),
+    ],
+)
+def test_errors_of_almost_0_are_drawn(tmp_path: Path, errors: NDArray[np.float64]) -> None:
+    """As a confident classifier has them: their squares are 0."""
+    text = "".join(f"{1.7e9 + i!r},0.0,{error!r},{error!r}\n" for i, error in enumerate(errors.tolist()))
+    (tmp_path / "metric_log.csv").write_text(HEADER + text)
+    log = LogReader(tmp_path / "metric_log.csv")
+    log.read()
+    assert log.rows.n == len(errors)
+    redraw(log, tmp_path, PlotSettings())
+
+
+def test_a_name_that_is_not_utf_8_is_shown_with_a_question_mark(tmp_path: Path) -> None:
+    (tmp_path / "metric_log.csv").write_text(HEADER + "1,2,3,1\n")
+    log = LogReader(tmp_path / "metric_log.csv")
+    log.read()
+    redraw(log, tmp_path, PlotSettings(unit="\udcb0C", dataset="m\udcfcller.csv", target="gr\udcf6sse"))
+    page = (tmp_path / "report.html").read_text()
+    assert "?C" in page
+    assert "m?ller.csv, target: gr?sse" in page
+
+
+def test_a_number_of_400_digits_is_none(tmp_path: Path) -> None:
+    assert plot.parse(b"1,2,3,4\n1,1,1," + b"9" * 400 + b"\n")[0].tolist() == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

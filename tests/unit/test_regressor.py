@@ -300,6 +300,10 @@ def test_a_class_of_the_users_module(tmp_path: Path, module: str) -> None:
         (make_pipeline(StandardScaler(), Ridge()), "this Pipeline is not fitted"),
         (GridSearchCV(Ridge(), {}), "this GridSearchCV is not fitted"),
         (Ridge().fit(X, X[:, :2]), "answers 2 numbers for one vector: fit it on one target"),
+        (
+            DecisionTreeClassifier().fit(X, np.column_stack([np.arange(len(X)) % 2, np.arange(len(X)) % 3])),
+            "answers 2 numbers for one vector: fit it on one target",
+        ),
         (DecisionTreeRegressor().fit(X, X), "answers 3 numbers"),
         (make_pipeline(StandardScaler(), LinearRegression()).fit(NAMED, X[:, :2]), "answers 2 numbers"),
         (DummyClassifier().fit(X, ["yes", "no"] * 20), "answers no, yes, not numbers: name the one"),
