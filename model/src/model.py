@@ -110,15 +110,15 @@ async def serve(predictor: "Predictor", broker: Broker) -> None:
     predictor.broker = broker
     async for batch in broker.batches(FEATURES):
         try:
-            await answer(predictor, broker, batch)
-        except ProcessDiedError:  # of one of them; none of them waits for another now
+            await publish_answers(predictor, broker, batch)
+        except ProcessDiedError:  # now one by one, so that no answer waits for that to another message
             broker.take_fewer()
             for delivery in batch:
-                await answer(predictor, broker, [delivery])
+                await publish_answers(predictor, broker, [delivery])
 
 
-async def answer(predictor: "Predictor", broker: Broker, batch: list[Delivery]) -> None:
-    """Publish an answer to each message, then acknowledge the batch. Raises ProcessDiedError if there are several."""
+async def publish_answers(predictor: "Predictor", broker: Broker, batch: list[Delivery]) -> None:
+    """Answer a batch, then acknowledge it. Raises ProcessDiedError if the process dies of several messages at once."""
     answers, properties = await predictor.answer([delivery.body for delivery in batch]), predictor.properties()
     await broker.publish(
         Outgoing(Y_PRED, answer.message, next(properties))
