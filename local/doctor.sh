@@ -58,6 +58,7 @@ else
     line RabbitMQ "missing, for make local and the tests"
     missing+=(rabbitmq-server)
 fi
+command -v git >/dev/null || line git "missing: sudo apt-get install git"
 line "Disk" "$(df -h --output=avail . | tail -n 1 | tr -d ' ') free here; images take about 1 GB, .venv 0.6 GB"
 taken=$(taken_ports)
 ports | while read -r name port; do

@@ -392,7 +392,7 @@ class Broker:
                 publication.done.set()
 
     async def wait_for_room(self, queues: Iterable[str], largest: int) -> int:
-        """Wait while one of the queues has more messages than the broker should keep; returns how many those are.
+        """Wait while one of the queues has more messages than the broker should keep; returns how many it may have.
 
         `largest`: the bytes of the largest message.
         """

@@ -61,7 +61,7 @@ async def stream(samples: "Samples", broker: Broker) -> None:
     while messages := samples.unconfirmed or samples.draw():
         await broker.publish(messages)
         samples.forget_confirmed()
-        if 2 * samples.drawn >= samples.look_due:
+        if 2 * samples.drawn >= samples.look_due:  # messages, of which a sample has two
             limit = await broker.wait_for_room((FEATURES, Y_TRUE, Y_PRED), samples.largest)
             samples.look_due = 2 * samples.drawn + min(LOOK_EVERY, limit)
         await asyncio.sleep(samples.seconds_to_next())

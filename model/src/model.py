@@ -112,7 +112,7 @@ async def serve(predictor: "Predictor", broker: Broker) -> None:
         try:
             await publish_answers(predictor, broker, batch)
         except ProcessDiedError:  # now one by one, so that no answer waits for that to another message
-            broker.take_fewer()
+            broker.take_fewer()  # on the next connection, if this one is lost meanwhile
             for delivery in batch:
                 await publish_answers(predictor, broker, [delivery])
 

@@ -11,12 +11,8 @@ thousand. Quantiles are exact up to 30,000 rows and within 0.3 % of their value 
 area under the ROC curve of a classifier (see Probabilities).
 """
 
-from pipeline.files import (  # first: from here on SIGTERM ends the process with exit code 0
-    HEADER,
-    LARGEST,
-    Alive,
-    replace,
-)
+# First: from here on SIGTERM ends the process with exit code 0.
+from pipeline.files import HEADER, LARGEST, Alive, replace
 from pipeline.scores import Probabilities
 from pipeline.settings import Settings, UnusableError, run
 
@@ -138,7 +134,7 @@ def redraw(metric_log: "LogReader", folder: Path, settings: PlotSettings) -> Non
     page = Path(__file__).with_name("report.html").read_text()
     page = re.sub(r"{{(\w+)}}", lambda match: texts.get(match[1], ""), page)
     replace(folder / "error_distribution.png", png.getvalue())
-    replace(folder / "report.html", page.encode())
+    replace(folder / "report.html", page.encode(errors="replace"))
     metric_log.warn_of_change()
 
 
@@ -199,7 +195,7 @@ class LogReader:
         before, self.problem = self.problem, ""
         if not HEADER.startswith(start[: len(HEADER)]):
             header = ascii(start[:60].split(b"\n")[0].decode(errors="replace"))
-            self.problem = f"{self.path} is not this pipeline's log: its header is {header}"
+            self.problem = readable(f"{self.path} is not this pipeline's log: its header is {header}")
             if self.problem != before:
                 log.warning("%s instead of %s; move it away", self.problem, HEADER.decode().strip())
         return not self.problem
@@ -541,8 +537,8 @@ def describe(metric_log: LogReader, settings: PlotSettings, models: Models) -> d
     rows, now = metric_log.rows, time.time()
     texts = dict(zip(("kind", "state", "sentence"), state(metric_log, now), strict=True)) | {
         "of_what": html.escape(settings.of_what()) + (f", model {models[-1][1][:12]}" if models else ""),
-        "unit": html.escape(readable(settings.unit)) or "the unit of the target",
-        "in_unit": html.escape(f" {readable(settings.unit)}".rstrip()),
+        "unit": html.escape(settings.unit) or "the unit of the target",
+        "in_unit": html.escape(f" {settings.unit}".rstrip()),
         "drawn": f"{now:.1f}",
         "as_of": clock(now, "%Y-%m-%d %H:%M:%S UTC"),
         "interval": f"{settings.plot_interval:g}",

@@ -139,7 +139,7 @@ def generous_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         yield broker
 
 
-def test_four_messages_of_70_mib_become_dead_letters_once(generous_node: Node, run: Run, tmp_path: Path) -> None:
+def test_four_messages_of_70_mib_become_dead_letters(generous_node: Node, run: Run, tmp_path: Path) -> None:
     """More than metric may hold, although it takes as few as it can."""
     client = Client(generous_node.url)
     for queue in QUEUES:

@@ -47,7 +47,7 @@ def running(folder: Path, environment: dict[str, str]) -> Iterator[None]:
         yield
     finally:  # also of a test that fails: a broker that stays would disturb others
         local.send_signal(signal.SIGINT)
-        code = local.wait(DEADLINE)
+        code = local.wait(30)
     assert code == 0
     assert "Traceback" not in log.read_text()
     assert not processes(folder)

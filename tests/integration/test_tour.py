@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from e2e.stack import copy_of_the_tree
-from harness import DEADLINE, ROOT, eventually, rows, unavailable
+from harness import ROOT, eventually, rows, unavailable
 
 import os
 import re
@@ -70,5 +70,5 @@ def test_the_tour(tmp_path: Path) -> None:
             assert re.fullmatch(pattern, printed), f"{exercise.splitlines()[0]}:\n{printed}\n{log.read_text()}"
     finally:
         os.killpg(local.pid, signal.SIGINT)
-        assert local.wait(DEADLINE) == 0
+        assert local.wait(30) == 0
     assert "Traceback" not in log.read_text()

@@ -1,6 +1,6 @@
 """make compare: the intervals hold what they say, also where rows are drawn again and again; bad input is one line."""
 
-from analysis import mean_and_margin, with_margin
+from analysis import mean_and_margin, read_log, with_margin
 from analysis.compare import CompareSettings, compare, main
 from harness import HEADER, no_warnings
 from pipeline.dataset import DataSettings, held_out, load, row_of
@@ -29,6 +29,11 @@ def write(folder: Path, ids: Sequence[float], y_true: Any, y_pred: Any) -> None:
     rows = zip(ids, map(float, y_true), map(float, y_pred), strict=True)
     text = "".join(f"{sample_id!r},{label!r},{pred!r},{abs(label - pred)!r}\n" for sample_id, label, pred in rows)
     (folder / "metric_log.csv").write_text(HEADER + text)
+
+
+def test_a_number_of_400_digits_is_none(tmp_path: Path) -> None:
+    (tmp_path / "metric_log.csv").write_text(HEADER + "1,2,3,1\n1,1,1," + "9" * 400 + "\n")
+    assert read_log(str(tmp_path)).to_numpy().tolist() == [[1, 2, 3, 1]]
 
 
 @pytest.fixture

@@ -410,6 +410,16 @@ def test_a_name_that_is_not_utf_8_is_shown_with_a_question_mark(tmp_path: Path) 
     assert "m?ller.csv, target: gr?sse" in page
 
 
+def test_a_foreign_log_in_a_folder_whose_name_is_not_utf_8_is_shown(tmp_path: Path) -> None:
+    folder = tmp_path / "l\udcfcgs"
+    folder.mkdir()
+    (folder / "metric_log.csv").write_text("a,b\n1,2\n")
+    log = LogReader(folder / "metric_log.csv")
+    log.read()
+    redraw(log, folder, PlotSettings())
+    assert "l?gs" in (folder / "report.html").read_text()
+
+
 def test_a_number_of_400_digits_is_none(tmp_path: Path) -> None:
     assert plot.parse(b"1,2,3,4\n1,1,1," + b"9" * 400 + b"\n")[0].tolist() == [1, 2, 3, 4]
 
