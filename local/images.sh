@@ -62,6 +62,7 @@ build_python() {
 }
 
 # As in the official image, guest may connect from other containers; the ports are published on 127.0.0.1 only.
+# Threads that wait a moment before they fall asleep (`very_short`) halve the time that a start takes.
 build_rabbitmq() {
     docker build --tag "$rabbitmq" - <<END
 FROM $python
@@ -71,7 +72,8 @@ RUN apt-get -q update && \\
     echo '[rabbitmq_management,rabbitmq_prometheus].' >/etc/rabbitmq/enabled_plugins && \\
     mkdir -p /etc/rabbitmq/conf.d && \\
     echo 'loopback_users.guest = false' >/etc/rabbitmq/conf.d/10-defaults.conf
-ENV HOME=/var/lib/rabbitmq RABBITMQ_LOGS=- PATH=/usr/lib/rabbitmq/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ENV HOME=/var/lib/rabbitmq RABBITMQ_LOGS=- RABBITMQ_SCHEDULER_BUSY_WAIT_THRESHOLD=very_short \\
+    PATH=/usr/lib/rabbitmq/bin:/usr/sbin:/usr/bin:/sbin:/bin
 USER rabbitmq
 VOLUME /var/lib/rabbitmq
 EXPOSE 4369 5672 15672 15692 25672

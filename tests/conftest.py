@@ -29,6 +29,12 @@ class SideBySide(LoadScopeScheduling):
         return "one stack, then a Swarm" if file.endswith(("test_compose.py", "test_swarm.py")) else "options"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, and end with what takes little: then no process waits long for the last one."""
+    marks = ("engine", "long", "broker")
+    items.sort(key=lambda item: next((i for i, mark in enumerate(marks) if item.get_closest_marker(mark)), len(marks)))
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
     return SideBySide(config, log)
 

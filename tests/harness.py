@@ -50,7 +50,7 @@ def eventually(condition: Callable[[], Any], what: str = "the condition", deadli
     while not (answer := condition()):
         took = time.monotonic() - asked
         assert asked < end, f"{what} did not come true within {deadline} s; last answer: {answer!r}"
-        time.sleep(max(0.02, 4 * took))  # what is slow to tell is not asked all the time
+        time.sleep(max(0.05, 9 * took))  # what is slow to tell is not asked all the time
         asked = time.monotonic()
     return answer
 
@@ -127,7 +127,7 @@ class Service:
     def __init__(self, name: str, folder: Path, script: Path | None = None, **env: object) -> None:
         self.name, self.log_path = name, folder / f"{name}.log"
         variables = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
-        variables |= {"TMPDIR": str(folder)} | {k: str(v) for k, v in env.items()}
+        variables |= {"TMPDIR": str(folder), "OMP_NUM_THREADS": "1"} | {k: str(v) for k, v in env.items()}
         variables["PYTHONPATH"] = f"{SERVICES}:{variables.get('PYTHONPATH', '')}"
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
