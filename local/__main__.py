@@ -105,6 +105,7 @@ def check_writable(logs: Path) -> None:
 
 async def supervise(broker: Node, logs: Path, options: set[str]) -> None:
     """Keep broker and services running until SIGINT or SIGTERM, then end the services."""
+    # One thread for numpy, as in the images.
     environment = {"OMP_NUM_THREADS": "1"} | {name: value for name, value in os.environ.items() if value}
     environment |= {"AMQP_URL": broker.url, "LOGS_DIR": str(logs), "TMPDIR": str(broker.folder)}
     environment |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from harness import QUEUES, Client, Service, unavailable
+from harness import QUEUES, Client, Service, memory, unavailable
 from local import Node, NodeError, install_rabbitmq
 
 import contextlib
 import functools
+import gc
+import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 # A shell that starts the tests with & makes them ignore it, and all programs that they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the services' containers
+gc.disable()  # until all is imported, which makes millions of objects that stay
 
 
 class SideBySide(LoadScopeScheduling):
@@ -33,6 +39,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, and end with what takes little: then no process waits long for the last one."""
     marks = ("engine", "long", "broker")
     items.sort(key=lambda item: next((i for i, mark in enumerate(marks) if item.get_closest_marker(mark)), len(marks)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
@@ -54,9 +65,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A private RabbitMQ node for all tests that do not break it."""
-    with Node(tmp_path_factory.mktemp("broker")) as broker:
+def node() -> Iterator[Node]:
+    """A private RabbitMQ node for all tests that do not break it, so its data may be in memory.
+
+    It takes messages of 128 MiB, as RabbitMQ did before version 4.
+    """
+    with (
+        tempfile.TemporaryDirectory(dir=memory()) as folder,
+        Node(folder, config="max_message_size = 134217728") as broker,
+    ):
         yield broker
 
 

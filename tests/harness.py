@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +63,11 @@ def no_warnings() -> Iterator[None]:
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)
         yield
+
+
+def memory() -> str | None:
+    """Where files are in memory, if there is room for them; otherwise None, which stands for the usual place."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() and shutil.disk_usage("/dev/shm").free > 2**32 else None
 
 
 def open_to_all(folder: Path) -> None:
@@ -126,8 +132,8 @@ class Service:
 
     def __init__(self, name: str, folder: Path, script: Path | None = None, **env: object) -> None:
         self.name, self.log_path = name, folder / f"{name}.log"
-        variables = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
-        variables |= {"TMPDIR": str(folder), "OMP_NUM_THREADS": "1"} | {k: str(v) for k, v in env.items()}
+        variables = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "OMP_NUM_THREADS")}
+        variables |= {"TMPDIR": str(folder)} | {k: str(v) for k, v in env.items()}
         variables["PYTHONPATH"] = f"{SERVICES}:{variables.get('PYTHONPATH', '')}"
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(

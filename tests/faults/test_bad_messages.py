@@ -6,12 +6,10 @@ from faults import faulty_models
 from faults.faulty_models import MAGIC, SumOfThree, pickled
 from faults.oracle import QUORUM, bad_messages
 from harness import QUEUES, ROOT, Client, Run, eventually, rows
-from local import Node
 
 import json
 import re
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,29 +130,20 @@ def test_a_property_that_pika_cannot_read_stops_nothing(
     client.take("dead_letters", 1)
 
 
-@pytest.fixture(scope="module")
-def generous_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node that takes messages of 128 MiB, as RabbitMQ did before version 4."""
-    with Node(tmp_path_factory.mktemp("generous"), config="max_message_size = 134217728") as broker:
-        yield broker
-
-
-def test_four_messages_of_70_mib_become_dead_letters(generous_node: Node, run: Run, tmp_path: Path) -> None:
+def test_four_messages_of_70_mib_become_dead_letters(client: Client, run: Run, tmp_path: Path) -> None:
     """More than metric may hold, although it takes as few as it can."""
-    client = Client(generous_node.url)
     for queue in QUEUES:
         client.declare(queue, **QUORUM)
     for queue in "y_true", "y_pred":
         for _ in range(2):
             client.publish(queue, b"[" + b"1" * 70 * MIB)
-    run("metric", AMQP_URL=generous_node.url).wait_for_log("connected")
+    run("metric").wait_for_log("connected")
     eventually(lambda: client.count("dead_letters") >= 4)
     eventually(lambda: client.count("y_true") + client.count("y_pred") == 0)
     client.publish("y_true", {"id": 1, "body": 1})
     client.publish("y_pred", {"id": 1, "body": 2})
     eventually(lambda: rows(tmp_path / "logs") == [(1, 1, 2, 1)])
     assert client.count("dead_letters") <= 6  # two of them may be under way when the connection is given up
-    client.connection.close()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faults.faulty_models import MAGIC, Hanging, Slower, pickled
 from faults.oracle import QUORUM
-from harness import QUEUES, ROOT, Client, Run, eventually
+from harness import QUEUES, ROOT, Client, Run, eventually, memory
 from local import Node
 
 import json
@@ -26,8 +26,8 @@ def strict_node() -> Iterator[Node]:
     Its data is in memory: other tests load the disk, and waiting for that would count as the model's time.
     """
     with (
-        tempfile.TemporaryDirectory(dir="/dev/shm") as folder,
-        Node(Path(folder), config="consumer_timeout = 60000") as broker,
+        tempfile.TemporaryDirectory(dir=memory()) as folder,
+        Node(folder, config="consumer_timeout = 60000") as broker,
     ):
         yield broker
 
