@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 SERVICES := features model metric plot
 UV := 0.13.9
+PYTHON ?= python3
 .PHONY: help doctor up down clean logs ps local compare groups replay letters train test chaos bench lint lock audit
 
 help: ## list the targets
@@ -66,7 +67,7 @@ lock: .venv/lock ## write every requirements.txt again from its requirements.in
 	done
 
 audit: .venv/ready ## ask PyPI whether a pinned package is known to be vulnerable
-	python3 -m venv .venv/audit
+	$(PYTHON) -m venv .venv/audit
 	.venv/audit/bin/pip install --disable-pip-version-check --quiet pip-audit==2.10.1
 	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip $(patsubst %,-r %,$(wildcard */requirements.txt))
 
@@ -74,8 +75,8 @@ audit: .venv/ready ## ask PyPI whether a pinned package is known to be vulnerabl
 # what is imported; pip would compile everything, which takes longer than the rest.
 .venv/ready: $(SERVICES:%=%/requirements.txt)
 	@echo "Installing the packages of the services in .venv"
-	@python3 -c 'import ensurepip' 2>/dev/null || local/need.sh python3-venv
-	@python3 -m venv .venv
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || local/need.sh python3-venv
+	@$(PYTHON) -m venv .venv
 	@.venv/bin/pip install --disable-pip-version-check --quiet --no-compile $(^:%=-r %)
 	@echo ../../../.. >"$$(echo .venv/lib/python3*/site-packages)/pipeline.pth"
 	@touch $@
@@ -86,5 +87,5 @@ audit: .venv/ready ## ask PyPI whether a pinned package is known to be vulnerabl
 	@touch $@
 
 .venv/lock: .venv/ready
-	python3 -m venv .venv/lock
+	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/pip install --disable-pip-version-check --quiet uv==$(UV)

@@ -15,6 +15,7 @@ import json, sys
 
 stack = json.load(sys.stdin)
 del stack["name"]
+stack["version"] = "3.9"  # Docker 20.10, as in Debian 12, wants one
 for service in stack["services"].values():
     # No start order: the services wait automatically. No health checks for brokers: a Swarm hides the address of a
     # container that is not healthy yet, and brokers must find each other before that. No ports: a Swarm would publish

@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: next((i for i, mark in enumerate(marks) if item.get_closest_marker(mark)), len(marks)))
 
 
-def pytest_collection_finish() -> None:
+def pytest_runtestloop() -> None:
     gc.freeze()
     gc.enable()
 

@@ -51,7 +51,7 @@ def eventually(condition: Callable[[], Any], what: str = "the condition", deadli
     while not (answer := condition()):
         took = time.monotonic() - asked
         assert asked < end, f"{what} did not come true within {deadline} s; last answer: {answer!r}"
-        time.sleep(max(0.05, 9 * took))  # what is slow to tell is not asked all the time
+        time.sleep(max(0.05, 4 * took))  # what is slow to tell is not asked all the time
         asked = time.monotonic()
     return answer
 

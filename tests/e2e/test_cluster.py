@@ -37,7 +37,7 @@ def cluster(new_stack: Any, generations: dict[str, list[str]]) -> Stack:
         DATASET="features/src/dataset.csv",
         MODEL_PATH="model/src/sum.pkl",
     )
-    stack.environment["INTERVAL"] = "0.02"
+    stack.environment["INTERVAL"] = "0.1"
     dataset(stack.folder / "features/src/dataset.csv")
     model = LinearRegression()
     model.coef_, model.intercept_, model.n_features_in_ = np.ones(3), 0.0, 3
