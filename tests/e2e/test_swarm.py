@@ -110,3 +110,9 @@ def test_its_folder_is_prepared_once(swarm: Stack) -> None:
     (once,) = tasks(swarm, "logs", "--all")
     assert once["State"]["ExitCode"] == 0
     assert (swarm.logs / "metric_log.csv").stat().st_gid == 10001 or os.getuid() != 0
+
+
+def test_the_client_of_debian_12_takes_it_as_well(swarm: Stack) -> None:
+    """Docker 20.10 rejects a stack that names no version of its form."""
+    stack = json.loads(run("bash", "-c", "local/swarm.sh 2>/dev/null", cwd=swarm.folder, env=swarm.environment))
+    assert stack["version"] == "3.9"
