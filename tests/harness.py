@@ -67,7 +67,7 @@ def no_warnings() -> Iterator[None]:
 
 def memory() -> str | None:
     """Where files are in memory, if there is room for them; otherwise None, which stands for the usual place."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() and shutil.disk_usage("/dev/shm").free > 2**32 else None
+    return "/dev/shm" if Path("/dev/shm").is_dir() and shutil.disk_usage("/dev/shm").free > 2**31 else None
 
 
 def open_to_all(folder: Path) -> None:

@@ -37,7 +37,7 @@ def cluster(new_stack: Any, generations: dict[str, list[str]]) -> Stack:
         DATASET="features/src/dataset.csv",
         MODEL_PATH="model/src/sum.pkl",
     )
-    stack.environment["INTERVAL"] = "0.1"
+    stack.environment["INTERVAL"] = "0.02"
     dataset(stack.folder / "features/src/dataset.csv")
     model = LinearRegression()
     model.coef_, model.intercept_, model.n_features_in_ = np.ones(3), 0.0, 3
@@ -69,7 +69,7 @@ def complete(stack: Stack) -> bool:
 
 def test_each_node_is_killed_under_load(cluster: Stack) -> None:
     addresses = {node: url(cluster, node) for node in NODES}
-    oracle = Oracle(",".join(addresses.values()), seed=1, publishers=2, contradict=False)
+    oracle = Oracle(",".join(addresses.values()), seed=1, publishers=4, contradict=False)
     for node in NODES:
         run("docker", "kill", cluster.container(node))
         n = len(cluster.rows())

@@ -53,7 +53,7 @@ def test_both_models_get_every_sample_whatever_is_killed(run: Run, broker: Node,
     theirs = {name: run(name, **own) for name in ("model", "metric")}
     for service in (*services, *theirs.values()):
         service.wait_for_log("connected")
-    n = 5_000
+    n = 10_000
     features = run("features", AMQP_URL=broker.url, AMQP_EXCHANGE="samples", INTERVAL=0.002, COUNT=n)
     for i, victim in enumerate((None, "model", None, "metric", None)):
         eventually(lambda i=i: len(rows(logs / "challenger")) > (i + 1) * n / 8, "more rows")  # type: ignore[misc]
