@@ -2,7 +2,7 @@
 
 from pipeline.dataset import HELD_OUT, DataSettings, load, row_of
 from pipeline.files import HEADER, LARGEST, replace
-from pipeline.settings import UnusableError
+from pipeline.settings import UnusableError, readable
 
 import csv
 import math
@@ -79,4 +79,4 @@ def save(figure: Figure, path: Path) -> None:
         replace(path, png.getvalue())
     except OSError as error:
         raise UnusableError(f"{path}: cannot be written: {error.strerror}") from None
-    print(f"picture: {path}")
+    print(f"picture: {readable(str(path))}")

@@ -9,7 +9,7 @@ producer, or SEED), pairs with the same y_true and the same two y_pred are taken
 
 from analysis import BAR, ORANGE, QUIET, mean_and_margin, read_log, rows_behind, save, with_margin
 from pipeline.dataset import DataSettings
-from pipeline.settings import UnusableError, one_line_errors, read
+from pipeline.settings import UnusableError, one_line_errors, read, readable
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +40,9 @@ def main() -> None:
 def compare(settings: CompareSettings) -> None:
     """Print the comparison and draw it. Raises UnusableError."""
     folders = [folder.strip() for folder in settings.logs.split(",")]
+    names = [readable(folder) for folder in folders]
     pairs = join(folders)
-    errors = pd.DataFrame({folder: (pairs[f"y_pred{i}"] - pairs["y_true"]).abs() for i, folder in enumerate(folders)})
+    errors = pd.DataFrame({i: (pairs[f"y_pred{i}"] - pairs["y_true"]).abs() for i in (0, 1)})
     rows = rows_behind(pairs, settings)
     if (rows >= 0).all():
         errors = errors.groupby(rows).mean()
@@ -51,12 +52,12 @@ def compare(settings: CompareSettings) -> None:
         values = pairs[["y_true", "y_pred0", "y_pred1"]].astype(np.float32)  # a model may vary in the last digits
         samples = values.groupby(list(values)).ngroup()
         print(f"{len(pairs):,} pairs, of {samples.nunique():,} different values; equal ones are taken as one sample")
-    for folder in folders:
-        print(f"mean absolute error in {folder}: {with_margin(*mean_and_margin(errors[folder], samples))}")
-    difference = errors[folders[1]] - errors[folders[0]]
+    for i in (0, 1):
+        print(f"mean absolute error in {names[i]}: {with_margin(*mean_and_margin(errors[i], samples))}")
+    difference = errors[1] - errors[0]
     mean, margin = mean_and_margin(difference, samples)
-    print(f"{folders[1]} minus {folders[0]}: {with_margin(mean, margin, '+')} (95 % interval)")
-    better = folders[int(mean < 0)]
+    print(f"{names[1]} minus {names[0]}: {with_margin(mean, margin, '+')} (95 % interval)")
+    better = names[int(mean < 0)]
     if not difference.any():
         verdict = "Both err alike in every row."
     elif samples.nunique() < FEW:
@@ -66,7 +67,7 @@ def compare(settings: CompareSettings) -> None:
     else:
         verdict = f"The model of {better} is better."
     print(verdict)
-    save(draw(difference.groupby(samples).mean(), mean, margin, folders, verdict), Path(folders[0], "compare.png"))
+    save(draw(difference.groupby(samples).mean(), mean, margin, names, verdict), Path(folders[0], "compare.png"))
 
 
 def join(folders: list[str]) -> pd.DataFrame:
@@ -76,7 +77,7 @@ def join(folders: list[str]) -> pd.DataFrame:
     pairs = both[both["y_true0"] == both["y_true1"]].rename(columns={"y_true0": "y_true"})
     for folder, log in zip(folders, logs, strict=True):
         if alone := len(log) - len(both):
-            print(f"left out: {alone:,} ids that only {folder} has")
+            print(f"left out: {alone:,} ids that only {readable(folder)} has")
     if differ := len(both) - len(pairs):
         print(f"left out: {differ:,} ids whose y_true differs")
     if pairs.empty:
@@ -85,7 +86,7 @@ def join(folders: list[str]) -> pd.DataFrame:
     return pairs
 
 
-def draw(differences: pd.Series, mean: float, margin: float, folders: list[str], verdict: str) -> Figure:
+def draw(differences: pd.Series, mean: float, margin: float, names: list[str], verdict: str) -> Figure:
     """A histogram of the differences, one for each sample; zero, and the mean with its interval."""
     figure = Figure((6.4, 4), layout="constrained")
     axes = figure.subplots()
@@ -100,7 +101,7 @@ def draw(differences: pd.Series, mean: float, margin: float, folders: list[str],
     axes.axvspan(mean - margin, mean + margin, color=ORANGE, alpha=0.2, linewidth=0)
     axes.set_title(f"{verdict}\n{len(differences):,} samples", loc="left", size=9.5)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel=f"absolute error: {folders[1]} minus {folders[0]}", ylabel="samples")
+    axes.set(xlabel=f"absolute error: {names[1]} minus {names[0]}", ylabel="samples")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -13,7 +13,7 @@ comes again, and what was not confirmed is the caller's to publish again.
 
 from pipeline.files import Alive
 from pipeline.messages import DEAD_LETTERS
-from pipeline.settings import Settings, UnusableError
+from pipeline.settings import Settings, UnusableError, readable
 
 import asyncio
 import contextlib
@@ -427,7 +427,8 @@ class Broker:
         while True:
             await self._wait_for_arrival(min(consumer.heard for consumer in consumers) + RENEWAL)
             consumers = [await self._adjust_prefetch(consumer) for consumer in consumers]
-            size = max(1, int(self.state.batch_size))
+            measured = self.state.batch_size
+            size = max(1, int(measured))
             batch = next(in_parts(itertools.islice(self.arrived, size)))
             for _ in batch:
                 self.arrived.popleft()
@@ -436,7 +437,8 @@ class Broker:
             per_second = len(batch) / max(time.monotonic() - begun, 1e-6)
             per_byte = len(batch) / (1 + sum(len(delivery.body) for delivery in batch))
             fitting = min(LARGEST_BATCH, BATCH_SECONDS * per_second, BATCH_BYTES * per_byte)
-            if fitting < size or len(batch) == size:
+            unchanged = self.state.batch_size == measured  # otherwise the caller has asked for fewer meanwhile
+            if unchanged and (fitting < size or len(batch) == size):
                 self.state.batch_size = max(size / 8, min(size * 8, fitting))
 
     def _consume(self, queue: str, prefetch: int) -> Consumer:
@@ -509,7 +511,7 @@ class Broker:
 
     def dead_letter(self, message: QueuedMessage, reason: str) -> Outgoing:
         """A message that cannot be used, unchanged, for a person to look at. At most two a second are logged."""
-        reason = reason[:500].encode(errors="replace").decode()  # a header is limited to a frame, and to UTF-8
+        reason = readable(reason[:500])  # a header is limited to a frame, and to UTF-8
         self.unlogged.append((message.queue, reason))
         headers = {"reason": reason, "queue": message.queue, "service": self.service}
         return Outgoing(DEAD_LETTERS, message.body, pika.BasicProperties(delivery_mode=2, headers=headers))

@@ -62,6 +62,11 @@ def convert(variable: str, text: str, kind: Any) -> Any:
     raise UnusableError(f"{variable}{shown}: takes {meta.description}")
 
 
+def readable(text: str) -> str:
+    """What is not UTF-8 is a question mark, such as bytes in the environment or in the name of a folder."""
+    return text.encode(errors="replace").decode()
+
+
 @contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
     """On UnusableError, print one line for the operator and exit with code 2."""

@@ -12,7 +12,7 @@ from pipeline.broker import Broker, BrokerSettings, Delivery, Outgoing, stay_con
 from pipeline.dataset import DataSettings
 from pipeline.messages import DEAD_LETTERS, FEATURES, Y_PRED, Vector, encode, parse
 from pipeline.regressor import Regressor, describe
-from pipeline.settings import UnusableError, read, run
+from pipeline.settings import UnusableError, read, readable, run
 
 import asyncio
 import contextlib
@@ -329,7 +329,7 @@ def answer_messages(regressor: Regressor, bodies: list[bytes]) -> list[Predictio
         if isinstance(vector, str):
             answers.append(Rejection(vector))
         elif isinstance(y := next(predictions), str):
-            answers.append(Rejection(y[:500].encode(errors="replace").decode()))  # a model may raise any text
+            answers.append(Rejection(readable(y[:500])))  # a model may raise any text
         else:
             answers.append(Prediction(encode(vector.id, y)))
     return answers

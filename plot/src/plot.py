@@ -14,7 +14,7 @@ area under the ROC curve of a classifier (see Probabilities).
 # First: from here on SIGTERM ends the process with exit code 0.
 from pipeline.files import HEADER, LARGEST, Alive, replace
 from pipeline.scores import Probabilities
-from pipeline.settings import Settings, UnusableError, run
+from pipeline.settings import Settings, UnusableError, readable, run
 
 import asyncio
 import csv
@@ -380,11 +380,6 @@ def plural(n: int) -> str:
 def clock(sample_id: float, form: str) -> str:
     """The time that an id is; nothing for an id that is no time of our age."""
     return time.strftime(form, time.gmtime(sample_id)) if 1e9 <= sample_id < 1e10 else ""
-
-
-def readable(text: str) -> str:
-    """Bytes that are not UTF-8, as the environment and names of files may have them, are question marks."""
-    return text.encode(errors="replace").decode()
 
 
 def new_chart(title: str) -> Any:

@@ -86,6 +86,27 @@ def test_the_answers_of_a_batch_do_not_wait_for_a_vector_that_hangs(client: Clie
     assert client.count("dead_letters") == 2
 
 
+def test_a_slower_model_that_replaces_a_fast_one_under_load_gets_few_vectors_at_once(
+    client: Client, run: Run, tmp_path: Path
+) -> None:
+    """In the time that a batch of the fast one may take, it would be given up and started again."""
+    slow = Slower()
+    slow.SECONDS = 0.001
+    path = pickled(slow, tmp_path)
+    model = run("model", MODEL_PATH=path, PYTHONPATH=ROOT / "tests", PREDICT_TIMEOUT=2)
+    run("features", INTERVAL=0)
+    model.wait_for_log("connected")
+    eventually(lambda: client.count("y_pred") > 2000, "batches of the fast one")
+    slow.SECONDS = 0.01
+    pickled(slow, tmp_path)
+    model.wait_for_log("switched to the new model")
+    before = client.count("y_pred") + 500  # with a batch of the fast one that is on its way
+    eventually(lambda: client.count("y_pred") > before + 100, "answers of the slow one")
+    assert client.count("features") > 0
+    assert "died" not in model.log
+    assert model.terminate() == 0
+
+
 def test_a_model_that_hangs_ends_with_a_service_that_is_killed(client: Client, run: Run, tmp_path: Path) -> None:
     client.declare("features", **QUORUM)
     model = run("model", MODEL_PATH=pickled(Hanging(), tmp_path), PYTHONPATH=ROOT / "tests")

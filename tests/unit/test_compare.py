@@ -267,3 +267,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     with pytest.raises(SystemExit):
         main()
     assert "logs/compare.png: cannot be written: " in capsys.readouterr().err
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_shown_with_a_question_mark(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("m\udcfcller", "other"):
+        write(Path(name), ids(5), range(5), range(5))
+    lines = printed(capsys, logs="m\udcfcller,other")
+    assert "mean absolute error in m?ller: 0.000 ± 0.000" in lines
+    assert lines[-1] == "picture: m?ller/compare.png"
+    assert Path("m\udcfcller/compare.png").exists()
