@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from harness import QUEUES, Client, Service, memory, unavailable
-from local import Node, NodeError, install_rabbitmq
+from local import Node, install_rabbitmq
 
-import contextlib
 import functools
 import gc
 import os
@@ -117,11 +116,9 @@ def fragile_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 @pytest.fixture
 def fragile(fragile_node: Node) -> Node:
-    """A running node without our queues and without alarms, whatever the test before did to it."""
+    """A running node without our queues, whatever the test before did to it."""
     if fragile_node.process is None:
         fragile_node.start()
-    with contextlib.suppress(NodeError):
-        fragile_node.ctl("set_vm_memory_high_watermark", "0.4")
     client = Client(fragile_node.url)
     for queue in QUEUES:
         client.delete(queue)

@@ -88,15 +88,16 @@ def test_connections_closed_by_the_operator(fragile: Node, pipeline: Pipeline) -
 def test_a_broker_that_blocks_publishers(fragile: Node, pipeline: Pipeline) -> None:
     """It tells those who publish: features for sure."""
     pipeline.start(fragile.url)
-    for times in (1, 2):
-        pipeline.goes_on()
-        fragile.ctl("set_vm_memory_high_watermark", "0.00001")
-        pipeline.services[0].wait_for_log("the broker blocks publishing", times)
-        if times == 1:
+    try:
+        for times in (1, 2):
             fragile.ctl("set_vm_memory_high_watermark", "0.4")
-    assert pipeline.services[0].log.count("WARNING") == 2
-    pipeline.stop()
-    fragile.ctl("set_vm_memory_high_watermark", "0.4")
+            pipeline.goes_on()
+            fragile.ctl("set_vm_memory_high_watermark", "0.00001")
+            pipeline.services[0].wait_for_log("the broker blocks publishing", times)
+        assert pipeline.services[0].log.count("WARNING") == 2
+        pipeline.stop()
+    finally:
+        fragile.ctl("set_vm_memory_high_watermark", "0.4")
 
 
 @pytest.mark.parametrize("queue", ["features", "y_true", "y_pred", "dead_letters"])
