@@ -75,10 +75,12 @@ audit: .venv/ready ## ask PyPI whether a pinned package is known to be vulnerabl
 # what is imported; pip would compile everything, which takes longer than the rest.
 .venv/ready: $(SERVICES:%=%/requirements.txt)
 	@echo "Installing the packages of the services in .venv"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or later is needed, not" \
+		f" {sys.version.split()[0]}: install it, and name it: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || local/need.sh python3-venv
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/pip install --disable-pip-version-check --quiet --no-compile $(^:%=-r %)
-	@echo ../../../.. >"$$(echo .venv/lib/python3*/site-packages)/pipeline.pth"
+	@echo ../../../.. >"$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pipeline.pth"
 	@touch $@
 
 .venv/tools: .venv/ready tests/requirements.txt

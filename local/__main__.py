@@ -12,6 +12,7 @@ import asyncio
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -96,9 +97,10 @@ def check_writable(logs: Path) -> None:
     foreign = [path for path in (ROOT / ".local", logs, *logs.glob("metric*")) if path.exists()]
     foreign = [path for path in foreign if not os.access(path, os.W_OK)]
     if foreign and os.access(logs, os.W_OK) and foreign[0].parent == logs:
-        cure = f"To make a copy that is yours: cp -r {logs} {logs}.new && rm -rf {logs} && mv {logs}.new {logs}"
+        old, new = shlex.quote(str(logs)), shlex.quote(f"{logs}.new")
+        cure = f"To make a copy that is yours: cp -r {old} {new} && rm -rf {old} && mv {new} {old}"
     else:
-        cure = f"Run: sudo chown -R {os.getuid()} {' '.join(map(str, foreign))}"
+        cure = f"Run: sudo chown -R {os.getuid()} {shlex.join(map(str, foreign))}"
     if foreign:
         raise SystemExit(f"make local: cannot write to {foreign[0]}, it belongs to another user. {cure}")
 

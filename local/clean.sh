@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The volumes of every option; what it asks for does not matter here.
+# The files of all options, so that all volumes are removed. The values of required variables do not matter here.
 files=(-f docker-compose.yaml)
 for option in cluster metrics challenger history; do files+=(-f "docker-compose.$option.yaml"); done
 if docker version >/dev/null 2>&1; then

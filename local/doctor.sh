@@ -42,8 +42,13 @@ else
     hub=no
     line "Docker Hub" "does not answer directly (the engine's own proxy is not visible here)"
 fi
-if python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    line Python "$(version python3 --version)"
+python=${PYTHON:-python3}
+old_python=
+if "$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    line Python "$(version "$python" --version)"
+elif "$python" -c 'import sys; sys.exit(sys.version_info >= (3, 11))' 2>/dev/null; then
+    old_python="$(version "$python" --version) is too old: install 3.11 or later, and name it: make PYTHON=python3.12 ..."
+    line Python "$old_python"
 else
     line Python "3.11 or later with venv is missing"
     missing+=(python3-venv)
@@ -59,7 +64,7 @@ else
     missing+=(rabbitmq-server)
 fi
 command -v git >/dev/null || line git "missing: sudo apt-get install git"
-line "Disk" "$(df -h --output=avail . | tail -n 1 | tr -d ' ') free here; images take about 1 GB, .venv 0.6 GB"
+line "Disk" "$(df -hP . | awk 'NR == 2 { print $4 }') free here; images take about 1 GB, .venv 0.6 GB"
 taken=$(taken_ports)
 ports | while read -r name port; do
     state=free
@@ -94,7 +99,9 @@ else
     line "make up" "would build stand-ins for the base images from Debian packages, if Docker Hub does not answer"
     command -v mmdebstrap >/dev/null || line "" "with mmdebstrap, which is missing: $(cure mmdebstrap)"
 fi
-if [ "${#missing[@]}" -eq 0 ]; then
+if [ -n "$old_python" ]; then
+    line "make local" "would stop: Python $old_python"
+elif [ "${#missing[@]}" -eq 0 ]; then
     line "make local" "would start"
 else
     line "make local" "would miss ${missing[*]}: $(cure "${missing[@]}")"

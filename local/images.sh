@@ -45,7 +45,7 @@ PYTHON
 # Debian with `python` and `pip` as in the official image, free of Debian's own modules. What this machine trusts, the
 # image trusts too: a firewall that inspects TLS has a certificate of its own. Packages start no services in it.
 build_python() {
-    command -v mmdebstrap >/dev/null || local/need.sh mmdebstrap
+    command -v mmdebstrap >/dev/null || local/need.sh mmdebstrap || return
     export certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt} settings
     settings=$(pip_settings)
     # shellcheck disable=SC2016,SC2046  # the hook's own variables; no argument where no mirror is known
@@ -110,5 +110,9 @@ for name in "$@"; do
         continue
     fi
     echo "$image: building from Debian 13 packages"
-    "build_$name" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+    "build_$name" >"$log" 2>&1 || {
+        docker image rm --force "$image" >/dev/null 2>&1 || true # docker import makes an image of nothing as well
+        cat "$log" >&2
+        exit 1
+    }
 done

@@ -18,7 +18,7 @@ setting() {
 # The value of OPTIONS. Lines of .env add up, so that another option can be appended.
 options() {
     local lines=
-    [ ! -f .env ] || lines=$(sed -n "s/^OPTIONS=//p" .env | tr -d "\"'\r" | paste -sd,)
+    [ ! -f .env ] || lines=$(sed -n "s/^OPTIONS=//p" .env | tr -d "\"'\r" | paste -sd, -)
     echo "${OPTIONS:-$lines}"
 }
 
@@ -52,7 +52,7 @@ taker() {
     fi
 }
 
-# Of those ports, the ones that something else than this stack has: one line each that says so, and what to do about all.
+# The published ports that another program uses: a line for each, with the command that chooses free ones.
 taken_ports() {
     local name port other ours suggested= choice= taken=
     # shellcheck disable=SC2016  # a template

@@ -39,7 +39,7 @@ class Letters:
         self.moved, self.left = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
 
     async def serve(self, broker: Broker) -> None:
-        """The flow of this program: read, publish, acknowledge. What is not acknowledged stays."""
+        """The flow of this program: read, publish, acknowledge. Unacknowledged letters stay."""
         self.left.clear()
         with pika.BlockingConnection(parameters_of(self.source)) as connection:
             channel = connection.channel()
