@@ -52,7 +52,7 @@ SIGNATURES = {  # the first bytes of other formats, most specific first
     rb"\x80[\x02-\x05]|[(\]]dp0\n|\(lp0\n": "a pickle",
     rb"\s*<": "XML or HTML",
 }
-STRING = re.compile(rb'"(\\.|[^"\\])*"')
+STRING = re.compile(rb'"(?:\\.|[^"\\])*+"?')  # also one without an end: the search does not begin again within it
 # Python's words, single quotes and curly ones
 NOT_JSON = re.compile(rb"-?\b(NaN|nan|Infinity|inf|None|True|False|undefined)\b|'|\xe2\x80[\x98\x99\x9c\x9d]")
 

@@ -153,7 +153,7 @@ async def open_log(folder: Path) -> "MetricLog":
             return MetricLog(folder)
         except BlockingIOError:
             if not waiting:
-                log.warning("another metric writes to %s; waiting for it to end", folder)
+                log.warning("another metric writes to %s, or a program reads its state; waiting for it to end", folder)
             waiting = True
             await asyncio.sleep(TICK)
         except (OSError, sqlite3.Error) as error:
@@ -162,7 +162,8 @@ async def open_log(folder: Path) -> "MetricLog":
 
 def explain(error: Exception, folder: Path) -> str:
     """Why a folder cannot be used, for the person who has to change that."""
-    if getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return (
             f"{STATE_NAME} is damaged ({error}): stop metric and move the file away, and the next start makes a new"
             " one; the unmatched values in it are lost then, and a redelivered message of an old row makes a second row"
@@ -172,7 +173,7 @@ def explain(error: Exception, folder: Path) -> str:
             return f"{name} is a folder, where a file has to be: rename it"
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "takes a folder, and this, or a part of the path, is a file"
-    if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "full" in str(error):
+    if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:
         return f"the disk is full: {error}"
     paths = [folder / name for name in (STATE_NAME, WAL, CSV_NAME) if os.path.exists(folder / name)]
     if isinstance(error, PermissionError) or not all(os.access(path, os.W_OK) for path in (folder, *paths)):
@@ -220,7 +221,11 @@ class MetricLog:
         self.started = time.monotonic()
         self.csv = -1
         self.lock_folder()
-        self.open_state()
+        try:
+            self.open_state()
+        except BlockingIOError:
+            os.close(self.folder_descriptor)  # otherwise the next try would find the folder locked
+            raise
         (self.ran,) = self.db.execute("SELECT clock FROM csv").fetchone()
         self.clock_saved = self.ran
         self.models = Models(folder / "models.csv")
@@ -377,7 +382,7 @@ class MetricLog:
                 known, self.written = known - len(csv_line(*row)), seq - 1
                 if known <= size:
                     break
-            else:
+            if known > size or not self.has_last_row_before(known):
                 self.written = written
                 self.move_aside("fewer rows than this service remembers")
                 return
@@ -394,6 +399,13 @@ class MetricLog:
         else:
             self.written = written
             self.move_aside("a last line that this service did not write")
+
+    def has_last_row_before(self, end: int) -> bool:
+        """Otherwise lines were removed elsewhere than at the end."""
+        query = "SELECT id, y_true, y_pred FROM rows WHERE seq > ? AND seq = ?"
+        row = self.db.execute(query, (self.first, self.written)).fetchone()
+        expected = csv_line(*row) if row else HEADER
+        return os.pread(self.csv, len(expected), end - len(expected)) == expected
 
     def move_aside(self, why: str) -> None:
         aside = aside_name(self.path)
@@ -421,7 +433,8 @@ class MetricLog:
             if "size" not in {name for _, name, *_ in db.execute("PRAGMA table_info(csv)")}:
                 db.executescript(SINCE_VERSION_01)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:  # a metric of version 0.1
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:  # a metric of version 0.1, or another program that reads
+                db.close()
                 raise BlockingIOError from None
             raise
         self.written, self.size, self.first = db.execute("SELECT written, size, first FROM csv").fetchone()

@@ -13,6 +13,7 @@ import lzma
 import math
 import pickle
 import re
+import time
 import zlib
 
 import msgspec
@@ -53,6 +54,17 @@ def test_no_bytes_make_parse_raise(body: bytes) -> None:
     for kind in (Vector, Value):
         message = parse(body, kind)
         assert isinstance(message, kind) or message, "a reason is never empty"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b'{"id": 1, "body": 2, "raw": "' + b'\\"a\\": ' * 150_000, b'"' * 2**20, b"'" * 2**20, b'"\\' * 2**19, b"[" * 2**20],
+    ids=["cut within JSON in JSON", "double quotes", "single quotes", "backslashes", "brackets"],
+)
+def test_the_reason_is_found_at_once_in_a_large_message(begun: bytes) -> None:
+    started = time.process_time()
+    assert isinstance(parse(begun, Value), str)
+    assert time.process_time() - started < 1
 
 
 @pytest.fixture(scope="module")

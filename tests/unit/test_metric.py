@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+FILL = "PRAGMA max_page_count = 1; CREATE TABLE full (x); CREATE TABLE another (x);"
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -252,10 +253,12 @@ def test_a_half_that_waited_too_long_comes_out_with_its_own_bytes(
     [
         (lambda logs: sqlite3.connect(logs / "garbage").execute("SELECT * FROM rows"), "sqlite3 is damaged"),
         (lambda logs: os.write(os.open("/dev/full", os.O_WRONLY), b"x"), "the disk is full"),
+        (lambda _: sqlite3.connect(":memory:").executescript(FILL), "the disk is full: database or disk is full"),
+        (lambda logs: (logs / ("full" + "x" * 300)).touch(), "File name too long"),
         (lambda logs: os.read(os.open("/proc/self/mem", os.O_RDONLY), 1), "Input/output error"),
         (lambda logs: (logs / "no folder" / "x").touch(), "No such file or directory"),
     ],
-    ids=["damaged", "full", "an error of the disk", "gone"],
+    ids=["damaged", "full", "full database", "a name with full", "an error of the disk", "gone"],
 )
 def test_why_a_write_fails_is_said(
     log: MetricLog,
@@ -437,6 +440,40 @@ def test_a_csv_that_somebody_sorted_repeats_no_row(logs: Path, order: str, runni
     log.close()
     ids = [row[0] for row in rows(logs)]
     assert sorted(ids) == [float(i) for i in range(520)]
+
+
+@pytest.mark.parametrize("removed", [0, 10, 18, 19])
+@pytest.mark.parametrize("running", [True, False])
+def test_a_csv_from_which_somebody_removed_a_line_repeats_no_row(logs: Path, removed: int, running: bool) -> None:
+    """All lines have the same length, so the file has the size of one whose last row was cut."""
+    log = MetricLog(logs)
+    for i in range(20):
+        add(log, ("y_true", 100.0 + i, 2.0), ("y_pred", 100.0 + i, 1.0))
+    if not running:
+        log.close()
+    path = logs / "metric_log.csv"
+    header, *lines = path.read_text().splitlines(keepends=True)
+    del lines[removed]
+    path.write_text("".join([header, *lines]))
+    if not running:
+        log = MetricLog(logs)
+    add(log, ("y_true", 200.0, 2.0), ("y_pred", 200.0, 1.0))
+    log.close()
+    texts = [file.read_text() for file in logs.glob("metric_log*.csv")]
+    for text in (*lines, "200.0,2.0,1.0,1.0\n"):
+        assert sum(whole.count(text) for whole in texts) == 1
+    assert len(texts) == (1 if removed == 19 else 2)
+
+
+def test_a_state_that_another_program_has_open_is_waited_for(logs: Path) -> None:
+    MetricLog(logs).close()
+    other = sqlite3.connect(logs / "metric_state.sqlite3")
+    other.execute("SELECT * FROM csv").fetchall()
+    for _ in range(3):
+        with pytest.raises(BlockingIOError):
+            MetricLog(logs)
+    other.close()
+    MetricLog(logs).close()
 
 
 @pytest.mark.parametrize(
