@@ -57,14 +57,16 @@ async def publish_all(samples: "Samples", settings: FeaturesSettings) -> None:
 
 
 async def stream(samples: "Samples", broker: Broker) -> None:
-    """The flow of this service: draw, publish, wait; until COUNT samples are confirmed."""
-    while messages := samples.unconfirmed or samples.draw():
-        await broker.publish(messages)
+    """The flow of this service: wait, draw, publish; until COUNT samples are confirmed."""
+    while samples.unconfirmed or samples.drawn != samples.count:
+        if not samples.unconfirmed:
+            await asyncio.sleep(samples.seconds_to_next())
+            samples.draw()
+        await broker.publish(samples.unconfirmed)
         samples.forget_confirmed()
         if 2 * samples.drawn >= samples.look_due:  # messages, of which a sample has two
             limit = await broker.wait_for_room((FEATURES, Y_TRUE, Y_PRED), samples.largest)
             samples.look_due = 2 * samples.drawn + min(LOOK_EVERY, limit)
-        await asyncio.sleep(samples.seconds_to_next())
 
 
 class Samples:
@@ -109,7 +111,7 @@ class Samples:
             self.progress_due = time.monotonic() + PROGRESS
 
     def seconds_to_next(self) -> float:
-        return max(0.0, self.due - time.monotonic()) if self.interval and self.drawn != self.count else 0.0
+        return max(0.0, self.due - time.monotonic())
 
 
 def next_id(last: float, now: float) -> float:

@@ -129,6 +129,20 @@ def test_a_network_that_falls_silent(client: Client, node: Node, pipeline: Pipel
         pipeline.stop(outages=1)
 
 
+@pytest.mark.long
+def test_a_connection_that_is_never_answered_is_closed(node: Node, run: Run) -> None:
+    with Proxy(node.port) as proxy:
+        proxy.stop()
+        features = run("features", AMQP_URL=proxy.url)
+        features.wait_for_log("no answer within 14 s; trying again every second")
+        time.sleep(2)  # it has tried again
+        assert proxy.connections(features.process.pid) == 1
+        proxy.go_on()
+        features.wait_for_log("connected")
+        assert proxy.connections(features.process.pid) == 1
+        assert features.terminate() == 0
+
+
 @pytest.mark.parametrize("interval", [0, 0.3])
 def test_features_draws_as_before_after_its_connection_was_closed(fragile: Node, run: Run, interval: float) -> None:
     features = run("features", AMQP_URL=fragile.url, INTERVAL=interval)
@@ -138,6 +152,21 @@ def test_features_draws_as_before_after_its_connection_was_closed(fragile: Node,
         features.wait_for_log("connected", outage)
     assert features.log.count("WARNING") - features.log.count("publishing pauses") == 2
     assert features.terminate() == 0
+
+
+def test_features_draws_nothing_early_and_nothing_late_after_outages(fragile: Node, run: Run) -> None:
+    features = run("features", AMQP_URL=fragile.url, INTERVAL=6)
+    eventually(lambda: features.log.count("connected") and Client(fragile.url).count("y_true") == 1)
+    begun = time.monotonic()
+    for outage in range(2, 4):
+        fragile.ctl("close_all_connections", "test")
+        features.wait_for_log("connected", outage)
+    client = Client(fragile.url)
+    assert client.count("y_true") <= 1 + int((time.monotonic() - begun) / 6)
+    eventually(lambda: client.count("y_true") == 3, "the third sample", 13)
+    assert features.terminate() == 0
+    assert run("features", AMQP_URL=fragile.url, INTERVAL=1000, COUNT=1).wait() == 0
+    client.connection.close()
 
 
 def test_features_publishes_what_the_broker_rejected_before_the_connection_closed(fragile: Node, run: Run) -> None:
