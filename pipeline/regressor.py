@@ -36,16 +36,17 @@ class BadModelError(UnusableError):
     """The model cannot be used; the text explains why and what to do."""
 
 
-def load_model(path: str, sha256: str | None = None) -> tuple[Any, str]:
+def load_model(path: str, sha256: str | None = None, file: str = "") -> tuple[Any, str]:
     """What joblib, pickle or cloudpickle have written, compressed or not, and its SHA-256. Raises BadModelError.
 
-    `sha256`: the digest that the file must have; otherwise none of its code runs.
+    `sha256`: the digest that the file must have; otherwise none of its code runs. `file`: is read instead of `path`, if
+    that may have been replaced.
     """
-    given = f"MODEL_PATH={path!r}"
+    given, file = f"MODEL_PATH={path!r}", file or path
     try:
-        if reason := files.not_a_file(Path(path)):
+        if reason := files.not_a_file(Path(file)):
             raise BadModelError(f"{given}: {reason}")
-        content = Path(path).read_bytes()
+        content = Path(file).read_bytes()
     except OSError as error:
         raise BadModelError(f"{given}: cannot be read: {error.strerror}") from error
     digest = hashlib.sha256(content).hexdigest()
@@ -137,8 +138,10 @@ class Regressor:
     answers with the expected label, which is the probability of class 1 where the classes are 0 and 1.
     """
 
-    def __init__(self, path: str, sha256: str | None, data: DataSettings, positive_class: str = "") -> None:
-        self.model, self.sha256 = load_model(path, sha256)
+    def __init__(
+        self, path: str, sha256: str | None, data: DataSettings, positive_class: str = "", file: str = ""
+    ) -> None:
+        self.model, self.sha256 = load_model(path, sha256, file)
         kind = type(self.model).__name__
         if isinstance(self.model, type) or not callable(getattr(self.model, "predict", None)):
             what = (

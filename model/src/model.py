@@ -10,6 +10,7 @@ of its own: a slow vector does not break the connection, and one that kills the 
 
 from pipeline.broker import Broker, BrokerSettings, Delivery, Outgoing, stay_connected
 from pipeline.dataset import DataSettings
+from pipeline.files import not_a_file
 from pipeline.messages import DEAD_LETTERS, FEATURES, Y_PRED, Vector, encode, parse
 from pipeline.regressor import Regressor, describe
 from pipeline.settings import UnusableError, read, readable, run
@@ -36,11 +37,12 @@ from msgspec import Meta
 LOADING = 120.0  # seconds for a model to load
 LOOK = 0.5  # seconds between two checks of the model's file
 DEATHS = 3  # times that the model's process may die of one vector before the vector is rejected
+BATCH_TIMEOUT = 5.0  # seconds more for a batch, which should take half a second, than for one prediction
 LONGEST = 2**28  # bytes that a line of the model's process may have; a batch of answers never has as many
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 RECENT = 100  # vectors answered last, which a new model has to answer as well
 # Does not import this file as a module, so a pickle that names `model` or `__main__` does not find our classes.
-COMMAND = "import runpy, sys; runpy.run_path(sys.argv[1])['answer_batches']()"
+COMMAND = "import runpy, sys; runpy.run_path(sys.argv[1])['answer_batches'](sys.argv[2])"
 
 log = logging.getLogger(__name__)
 
@@ -157,12 +159,13 @@ class Predictor:
 
     async def answer_or_restart(self, bodies: list[bytes], deaths: int = 0) -> list[Prediction | Rejection]:
         """If the process dies, it is started again; a single message is then tried again."""
+        timeout = self.settings.predict_timeout + (BATCH_TIMEOUT if len(bodies) > 1 else 0)
         try:
-            return await self.process.answer(bodies, self.settings.predict_timeout)
+            return await self.process.answer(bodies, timeout)
         except ProcessDiedError as error:
             log.error("the model's process died (%s), starting it again", error)
             await self.process.end()
-            self.process = await ModelProcess.start(self.settings)
+            self.process = await ModelProcess.start(self.settings, self.process.file)
             if len(bodies) > 1:
                 raise
             if deaths + 1 < DEATHS:
@@ -171,7 +174,7 @@ class Predictor:
 
     async def replace_model(self) -> None:
         """Load a new model next to the old one whenever its file was replaced and did not change between two looks."""
-        path = Path(self.settings.model_path)
+        path = self.settings.model_path
         loaded = seen = self.process.identity
         loading: asyncio.Task[None] | None = None
         try:
@@ -216,21 +219,35 @@ class ModelProcess:
     Requests and answers are lines of JSON.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, identity: tuple[int, ...]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, file: Any, identity: tuple[int, ...]) -> None:
         assert process.stdin
         assert process.stdout
         self.process, self.requests, self.answers = process, process.stdin, process.stdout
-        self.identity, self.sha256, self.busy = identity, "", False
+        self.file, self.identity, self.sha256, self.busy = file, identity, "", False
 
     @classmethod
-    async def start(cls, settings: ModelSettings) -> "ModelProcess":
-        """Start a process and wait until the model is loaded. Raises UnusableError where it cannot be used."""
+    async def start(cls, settings: ModelSettings, file: Any = None) -> "ModelProcess":
+        """Start a process and wait until the model is loaded. Raises UnusableError where it cannot be used.
+
+        `file`: that of a model that was accepted before, which counts whatever is at MODEL_PATH by now.
+        """
         error = ProcessDiedError()
         for _ in range(DEATHS):
-            identity = identify(Path(settings.model_path))
-            command = [sys.executable, "-P", "-c", COMMAND, __file__]
-            pipes: Any = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "limit": LONGEST}
-            self = cls(await asyncio.create_subprocess_exec(*command, **pipes), identity)
+            identity = identify(settings.model_path)
+            with contextlib.suppress(OSError):  # the process says why it cannot be read
+                if not file and not not_a_file(Path(settings.model_path)):
+                    file = open(settings.model_path, "rb")  # noqa: SIM115, for as long as the model is in use
+            descriptors = [file.fileno()] if file else []
+            path = f"/dev/fd/{file.fileno()}" if file else settings.model_path
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-c", COMMAND, __file__, path),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=LONGEST,
+                pass_fds=descriptors,
+                start_new_session=True,  # one signal then reaches all that the model starts
+            )
+            self = cls(process, file, identity)
             try:
                 answer = await self.receive(LOADING)
             except ProcessDiedError as died:
@@ -277,15 +294,16 @@ class ModelProcess:
         return ANSWER.decode(line)
 
     async def end(self) -> None:
+        """With all processes that the model has started."""
         with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
         await self.process.wait()
 
 
-def identify(path: Path) -> tuple[int, ...]:
+def identify(path: str) -> tuple[int, ...]:
     """Identity and time of a file: the result differs when the file was replaced."""
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return ()
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
@@ -294,8 +312,8 @@ def identify(path: Path) -> tuple[int, ...]:
 # --- The model's process ---
 
 
-def answer_batches() -> None:
-    """Load the model, report that, and answer batches of messages until the service ends."""
+def answer_batches(file: str) -> None:
+    """Load the model from a file, report that, and answer batches of messages until the service ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service
     with contextlib.suppress(AttributeError):  # which only Linux has
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a model that hangs ends with the service
@@ -308,7 +326,7 @@ def answer_batches() -> None:
 
     try:
         settings = read(ModelSettings)
-        regressor = Regressor(settings.model_path, settings.model_sha256, settings, settings.positive_class)
+        regressor = Regressor(settings.model_path, settings.model_sha256, settings, settings.positive_class, file)
         send(Loaded(regressor.sha256))
         for line in sys.stdin.buffer:
             send(Answers(answer_messages(regressor, msgspec.json.decode(line, type=list[bytes]))))

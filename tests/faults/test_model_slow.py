@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.faulty_models import MAGIC, Hanging, Slower, pickled
+from faults.faulty_models import MAGIC, Forking, Hanging, Slower, pickled
 from faults.oracle import QUORUM
 from harness import QUEUES, ROOT, Client, Run, eventually, memory
 from local import Node
@@ -17,6 +17,13 @@ import pytest
 
 pytestmark = pytest.mark.broker
 VECTORS = 150
+
+
+def environment(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # the process has ended
+        return b""
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +78,35 @@ def test_a_vector_that_takes_too_long_is_given_up_and_the_others_are_answered(
     assert model.terminate() == 0
 
 
+def test_a_model_that_hangs_ends_with_the_processes_that_it_has_started(
+    client: Client, run: Run, tmp_path: Path
+) -> None:
+    env = {"MODEL_PATH": pickled(Forking(), tmp_path), "PYTHONPATH": ROOT / "tests", "PREDICT_TIMEOUT": 1}
+    model = run("model", **env)
+    model.wait_for_log("connected")
+    client.publish("features", {"id": 1, "body": [MAGIC]})
+    eventually(lambda: client.get("dead_letters"), "the vector that hangs", 30)
+    client.publish("features", {"id": 2, "body": [0.5]})
+    client.take("y_pred", 1)
+    left = [path for path in Path("/proc").glob("[0-9]*/environ") if f"TMPDIR={tmp_path}".encode() in environment(path)]
+    assert len(left) == 2  # the service and the model's process
+    assert model.terminate() == 0
+
+
+def test_a_batch_may_take_longer_than_a_single_prediction(client: Client, run: Run, tmp_path: Path) -> None:
+    """Which is 20 ms; a batch has as many as fit in half a second."""
+    client.declare("features", **QUORUM)
+    for sample_id in range(100):
+        client.publish("features", {"id": sample_id, "body": [0.5]})
+    slow = Slower()
+    slow.SECONDS = 0.02
+    model = run("model", MODEL_PATH=pickled(slow, tmp_path), PYTHONPATH=ROOT / "tests", PREDICT_TIMEOUT=0.4)
+    model.wait_for_log("connected")
+    eventually(lambda: client.count("y_pred") == 100, "all answers")
+    assert "died" not in model.log
+    assert model.terminate() == 0
+
+
 def test_the_answers_of_a_batch_do_not_wait_for_a_vector_that_hangs(client: Client, run: Run, tmp_path: Path) -> None:
     """After the batch was given up, each message is answered and acknowledged alone."""
     for queue in QUEUES:
@@ -97,7 +133,7 @@ def test_a_slower_model_that_replaces_a_fast_one_under_load_gets_few_vectors_at_
     run("features", INTERVAL=0)
     model.wait_for_log("connected")
     eventually(lambda: client.count("y_pred") > 2000, "batches of the fast one")
-    slow.SECONDS = 0.01
+    slow.SECONDS = 0.03
     pickled(slow, tmp_path)
     model.wait_for_log("switched to the new model")
     before = client.count("y_pred") + 500  # with a batch of the fast one that is on its way

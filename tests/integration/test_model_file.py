@@ -59,6 +59,27 @@ def test_a_new_model_takes_effect_and_a_bad_one_does_not(
     assert model.terminate() == 0
 
 
+@pytest.mark.parametrize("bad", ["no model", "another model", "nothing"])
+def test_a_model_whose_process_dies_comes_back_although_its_file_was_replaced(
+    client: Client, run: Callable[..., Service], tmp_path: Path, bad: str
+) -> None:
+    path, model = start_model(run, tmp_path)
+    other = DummyRegressor(strategy="constant", constant=7.0).fit(np.zeros((2, 3)), [7.0, 7.0])
+    client.publish("features", {"id": 1, "body": [0.0] * 10})
+    client.take("y_pred", 1)
+    if bad == "nothing":
+        path.unlink()
+    else:
+        replace(path, b"not a pickle" if bad == "no model" else pickle.dumps(other))
+    model.wait_for_log("the old model stays")
+    eventually(lambda: len(model.children) == 1, "the end of the candidate")
+    os.kill(model.children[0], signal.SIGKILL)
+    client.publish("features", {"id": 2, "body": [0.0] * 10})
+    assert json.loads(client.take("y_pred", 1)[0][0])["body"] > 100
+    assert model.log.count("died") == 1
+    assert model.terminate() == 0
+
+
 def test_a_batch_says_by_which_model_it_is_also_where_its_first_vector_is_rejected(
     client: Client, run: Callable[..., Service], tmp_path: Path
 ) -> None:
