@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # they are imported where they are used, since that takes a s
 
 HELD_OUT = 4  # rows 0, 4, 8, ... are streamed, the others are fitted on
 NUMBER_LENGTH = 26  # bytes of a number in JSON at most, with the comma that follows it
-SEPARATORS = ";\t|,"  # where two are equally frequent, the comma is part of the names
+SEPARATORS = ";\t|,"
 QUOTED = re.compile(r'"[^"]*"')
 MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", ".")  # and the same in upper case
 WORDS = {**dict.fromkeys(MISSING, float("nan")), "true": 1.0, "false": 0.0}
@@ -138,9 +138,10 @@ def read_column(settings: DataSettings, name: str) -> pd.Series:
 
     if not settings.dataset:
         return _bundled(scaled=False)[name]
+    features, target = read_columns(settings)
     with _as_unusable_error(settings):
-        try:
-            return _read_frame(settings, Columns([], name))[name]
+        try:  # with the columns in use, so that a comma means the same in all of them
+            return _read_frame(settings, Columns([each for each in (*features, target) if each != name], name))[name]
         except BadTableError:
             return pd.Series([cell.strip() for (cell,) in _cells(settings, [name])], name=name)
 
@@ -168,7 +169,6 @@ def _as_unusable_error(settings: DataSettings) -> Iterator[None]:
         OSError,
         EOFError,
         UnicodeError,
-        csv.Error,
         zlib.error,
         lzma.LZMAError,
         MemoryError,
@@ -176,8 +176,6 @@ def _as_unusable_error(settings: DataSettings) -> Iterator[None]:
         match error:
             case BadTableError():
                 text = str(error)
-            case csv.Error():
-                text = f"cannot be read: {error}; is a quotation mark left open?"
             case OSError(strerror=str(reason)):
                 text = f"cannot be read: {reason}"
             case _:
@@ -293,9 +291,11 @@ def _table(path: str) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
     with _open(path) as file:
         lines = list(islice((line for line in file if line.strip()), 2))
         count = {separator: [QUOTED.sub("", line).count(separator) for line in lines] for separator in SEPARATORS}
-        separator = max(SEPARATORS, key=lambda separator: (min(count[separator], default=0), count[separator]))
+        # A comma may be in names and numbers; any other that both lines have equally often separates for sure.
+        sure = (each for each in SEPARATORS[:-1] if 0 < min(count[each], default=0) == max(count[each]))
+        frequent = max(SEPARATORS, key=lambda each: (min(count[each], default=0), count[each]))
         file.seek(0)
-        rows = (row for row in csv.reader(file, delimiter=separator, skipinitialspace=True) if any(map(str.strip, row)))
+        rows = _rows(file, next(sure, frequent))
         names = [_name(name) for name in next(rows, [])]
         while names and not names[-1]:  # from a separator at the end of the line
             names.pop()
@@ -306,6 +306,19 @@ def _table(path: str) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
             )
         _check_names([name for name in names if name])
         yield [name or f"Unnamed: {i}" for i, name in enumerate(names)], rows
+
+
+def _rows(file: Any, separator: str) -> Iterator[list[str]]:
+    """The header and the rows below it, without empty ones. Raises BadTableError."""
+    number = 0
+    try:
+        for row in csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True):
+            if any(map(str.strip, row)):
+                yield row
+                number += 1
+    except csv.Error as error:  # not raised unless strict: then all rows up to the next quotation mark are one cell
+        place = f"data row {number}" if number else "the header"
+        raise BadTableError(f"{place} cannot be read: {error}; is a quotation mark left open?") from error
 
 
 def _open(name: str) -> Any:

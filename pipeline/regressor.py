@@ -184,8 +184,10 @@ class Regressor:
         if isinstance(classes, list):  # one array of classes for each target
             return f"answers {len(classes)} numbers for one vector: fit it on one target"
         if self.labels is None and np.asarray(classes).dtype.kind not in "biuf":
-            names = listed([str(name) for name in self.model.classes_])
-            return f"answers {names}, not numbers: name the one whose probability to predict in POSITIVE_CLASS"
+            answers = f"answers {listed([str(name) for name in self.model.classes_])}, not numbers"
+            if not hasattr(self.model, "predict_proba"):
+                return f"{answers}, and gives no probabilities: fit it on 0 and 1, or with CalibratedClassifierCV"
+            return f"{answers}: name the one whose probability to predict in POSITIVE_CLASS"
         try:
             if type(self.model).__module__.startswith("sklearn."):
                 from sklearn.utils.validation import check_is_fitted

@@ -11,6 +11,7 @@ from pipeline import files
 from pipeline.dataset import DataSettings, held_out, load
 from pipeline.settings import UnusableError, one_line_errors, read
 
+import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ def train(settings: TrainSettings) -> None:
     from sklearn.metrics import mean_absolute_error
 
     path = Path(settings.model_path)
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises where the path cannot be one
         raise UnusableError(f"MODEL_PATH={settings.model_path!r}: takes the path of a file, and this is a folder")
     X, y = load(settings)
     streamed = held_out(len(y))

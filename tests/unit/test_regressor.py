@@ -369,6 +369,11 @@ def test_positive_class_is_the_class_whose_probability_is_predicted(
     np.testing.assert_allclose(np.array(asked.predict(X.tolist()), float), model.predict_proba(X)[:, column])
 
 
+def test_text_classes_without_probabilities_are_rejected_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(BadModelError, match=r"answers a, b, not numbers, and gives no probabilities: fit it on 0 and 1"):
+        Regressor(saved(tmp_path, LinearSVC().fit(X, ["b", "a"] * 20)), None, DataSettings())
+
+
 @pytest.mark.parametrize(
     ("model", "what"),
     [

@@ -105,6 +105,7 @@ def test_a_few_rows_are_enough(fit: Run, n: int) -> None:
         ({"MODEL_PATH": "/nowhere/some.pkl"}, "MODEL_PATH='/nowhere/some.pkl': cannot be written: No such file"),
         ({"MODEL_PATH": "/"}, "MODEL_PATH='/': takes the path of a file, and this is a folder"),
         ({"MODEL_PATH": "."}, "MODEL_PATH='.': takes the path of a file, and this is a folder"),
+        ({"MODEL_PATH": "/tmp/" + "x" * 300}, f"MODEL_PATH='/tmp/{'x' * 300}': cannot be written: File name too long"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL='LOUD': takes DEBUG, INFO, WARNING or ERROR"),
     ],
 )
