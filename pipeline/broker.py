@@ -7,8 +7,8 @@
 
     await stay_connected("model", settings, ("features", "y_pred", "dead_letters"), serve)
 
-A connection that is lost ends `serve` wherever it awaits; it is called again on the next one. What was not acknowledged
-comes again, and what was not confirmed is the caller's to publish again.
+A connection that is lost ends `serve` wherever it awaits; it is called again on the next one. The broker delivers
+unacknowledged messages again; the caller publishes unconfirmed messages again.
 """
 
 from pipeline.files import Alive
@@ -244,10 +244,10 @@ class Broker:
             both: list[asyncio.Future[Any]] = [work, self.lost]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                raise _why(self.lost.result(), self.address)
+                raise why(self.lost.result(), self.address)
             work.result()
         except (AMQPError, TimeoutError) as error:
-            raise _why(self.lost.result() if self.lost.done() else error, self.address) from None
+            raise why(self.lost.result() if self.lost.done() else error, self.address) from None
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
@@ -412,7 +412,7 @@ class Broker:
                 paused = True
                 await asyncio.sleep(LOOK)
         if paused:
-            log.info("publishing goes on")
+            log.info("publishing resumes")
         return limit
 
     async def _waiting(self, queue: str) -> int:
@@ -563,7 +563,7 @@ def in_parts(messages: Iterable[M]) -> Iterator[list[M]]:
         yield part
 
 
-def _why(error: Any, address: str) -> Exception:
+def why(error: Any, address: str) -> Exception:
     """The reason why the connection ended; pika wraps it in up to three exceptions."""
     if isinstance(error, RenewalError):
         return error

@@ -63,7 +63,7 @@ def convert(variable: str, text: str, kind: Any) -> Any:
 
 
 def readable(text: str) -> str:
-    """What is not UTF-8 is a question mark, such as bytes in the environment or in the name of a folder."""
+    """The text with a question mark for each byte that is not UTF-8, as the name of a file may have."""
     return text.encode(errors="replace").decode()
 
 

@@ -5,7 +5,7 @@ and waits through an outage. A message is acknowledged where it was read when it
 an interruption loses nothing.
 """
 
-from pipeline.broker import BATCH_BYTES, BrokerSettings, Serve, read_url, stay_connected
+from pipeline.broker import BATCH_BYTES, BrokerSettings, ConnectionLostError, Serve, read_url, stay_connected, why
 from pipeline.settings import convert, one_line_errors
 
 import argparse
@@ -14,9 +14,12 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from socket import gaierror
 from typing import Any, get_type_hints
 
 import pika
+from pika.exceptions import AMQPError
 
 BATCH = 1000  # messages; also the prefetch of a stream
 IDLE = 2.0  # seconds without a message after which a queue has been read; also the longest wait for a batch
@@ -39,6 +42,25 @@ def parameters_of(urls: str) -> list[pika.URLParameters]:
     for each in parameters:
         each.heartbeat = 0  # nobody serves the connection while this waits for room in a queue
     return parameters
+
+
+@contextmanager
+def reading(urls: str) -> Iterator[Any]:
+    """A channel to read with. Where that fails, at once or later, raises ConnectionLostError or UnusableError."""
+    parameters = parameters_of(urls)
+    try:
+        connection = pika.BlockingConnection(parameters)
+        try:
+            yield connection.channel()
+        finally:
+            with suppress(AMQPError):  # pika rejects what it has read ahead, which a stream does not know
+                connection.close()
+    except (AMQPError, gaierror) as error:
+        source = f"the source {parameters[-1].host}:{parameters[-1].port}"
+        reason = why(error, source)
+        if isinstance(reason, ConnectionLostError):
+            reason = ConnectionLostError(f"{source}: {reason}")
+        raise reason from None
 
 
 def run(program: str, url: str, queues: Iterable[str], serve: Serve) -> None:

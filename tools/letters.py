@@ -6,12 +6,10 @@ that names none of the pipeline's queues stays.
 
 from pipeline.broker import Broker, Outgoing
 from pipeline.messages import DEAD_LETTERS, FEATURES, Y_PRED, Y_TRUE
-from tools import Message, batches, parameters_of, parser, run
+from tools import Message, batches, parser, reading, run
 
 import asyncio
 from collections import Counter
-
-import pika
 
 QUEUES = (FEATURES, Y_TRUE, Y_PRED)
 SHOWN = 30  # reasons at most, the most frequent ones
@@ -41,8 +39,7 @@ class Letters:
     async def serve(self, broker: Broker) -> None:
         """The flow of this program: read, publish, acknowledge. Unacknowledged letters stay."""
         self.left.clear()
-        with pika.BlockingConnection(parameters_of(self.source)) as connection:
-            channel = connection.channel()
+        with reading(self.source) as channel:
             n = channel.queue_declare(DEAD_LETTERS, passive=True).method.message_count
             for batch in batches(channel, DEAD_LETTERS, n):
                 chosen = [letter for letter in batch if self.chooses(*origin(letter))]

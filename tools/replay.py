@@ -10,18 +10,16 @@ the last line. A message may then come twice; metric ignores the second one.
 from pipeline.broker import Broker, ConnectionLostError, Outgoing
 from pipeline.messages import FEATURES, Y_TRUE, Value, Vector, parse
 from pipeline.settings import UnusableError
-from tools import BATCH, Message, batches, parameters_of, parser, run
+from tools import BATCH, Message, batches, parser, reading, run
 
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import pika
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker
 
 HISTORY = "history"
 KINDS: dict[str, Any] = {FEATURES: Vector, Y_TRUE: Value}
@@ -59,9 +57,7 @@ class Replay:
 
     async def serve(self, broker: Broker) -> None:
         """The flow of this program: mark the end of the history, then read, choose and publish up to there."""
-        connection = pika.BlockingConnection(parameters_of(self.source))
-        try:
-            channel = connection.channel()
+        with reading(self.source) as channel:
             try:
                 channel.queue_declare(HISTORY, passive=True)
             except ChannelClosedByBroker as error:
@@ -85,9 +81,6 @@ class Replay:
                 self.largest = max(self.largest, *(len(body) for _, _, body in batch))
                 await broker.wait_for_room(KINDS, self.largest)
             raise ConnectionLostError("the history does not go on")
-        finally:
-            with suppress(AMQPError):  # pika rejects what it has read ahead, which a stream does not know
-                connection.close()
 
     def choose(self, batch: list[Message]) -> Iterator[Outgoing]:
         """The valid messages whose ids are in the range."""

@@ -6,8 +6,8 @@ this service runs, whatever the clock does.
 
 Which row it draws follows from the id (`row_of`), unless SEED is set.
 
-Promise: a sample is done when the broker has confirmed both messages. What it has not confirmed is published again,
-under the same id, whatever happened to the connection in between. While too much waits in the queues, nothing is drawn.
+Promise: a sample is done when the broker has confirmed both messages. Unconfirmed messages are published again, under
+the same id, whatever happened to the connection in between. While too much waits in the queues, nothing is drawn.
 """
 
 from pipeline.broker import BATCH_BYTES, Broker, BrokerSettings, Outgoing, stay_connected

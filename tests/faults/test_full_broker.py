@@ -41,7 +41,7 @@ def test_features_holds_back_while_too_much_waits(client: Client, run: Run, queu
     assert client.count(other) == before
     assert features.log.count("publishing pauses") == 1
     client.channel.queue_purge(queue)
-    features.wait_for_log("publishing goes on")
+    features.wait_for_log("publishing resumes")
     eventually(lambda: client.count(other) > before + 1000)
     assert features.terminate() == 0
 

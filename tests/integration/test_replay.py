@@ -235,3 +235,18 @@ def test_letters_are_put_back_once_although_their_queue_is_full_for_long(client:
     assert "no connection" not in finish(program)
     assert sorted(put_back) == sorted(bodies)
     assert client.count("y_true") == client.count("dead_letters") == 0
+
+
+def test_a_source_that_cannot_be_reached_is_named(broker: Node) -> None:
+    """Not the broker to which the messages go, which is well."""
+    for host, reason in ("127.0.0.1:1", "Connection refused"), ("nowhere.invalid:1", "not known"):
+        replay = start("replay", "--broker", f"amqp://guest:guest@{host}/%2F", "--to", second(broker))
+        assert replay.stderr
+        line = replay.stderr.readline()
+        assert f"the source {host}: " in line
+        assert reason in line
+        replay.terminate()
+        replay.communicate()
+    wrong = broker.url.replace("guest:guest", "guest:wrong")
+    errors = finish(start("replay", "--broker", wrong, "--to", second(broker)), code=2)
+    assert f"the source 127.0.0.1:{broker.port} rejects the login" in errors

@@ -370,7 +370,7 @@ def test_positive_class_is_the_class_whose_probability_is_predicted(
 
 
 def test_text_classes_without_probabilities_are_rejected_with_a_way_out(tmp_path: Path) -> None:
-    with pytest.raises(BadModelError, match=r"answers a, b, not numbers, and gives no probabilities: fit it on 0 and 1"):
+    with pytest.raises(BadModelError, match="answers a, b, not numbers, and gives no probabilities: fit it"):
         Regressor(saved(tmp_path, LinearSVC().fit(X, ["b", "a"] * 20)), None, DataSettings())
 
 
