@@ -165,7 +165,7 @@ class BufferingConnection(AsyncioConnection):
             super()._adapter_emit_data(data)
 
     def abandon(self) -> None:
-        """Close the socket, also before the broker has answered: pika would wait for that for ever."""
+        """Close the socket although the broker has not answered yet."""
         if self._transport:
             self._transport.abort()
 

@@ -316,7 +316,7 @@ def _rows(file: Any, separator: str) -> Iterator[list[str]]:
             if any(map(str.strip, row)):
                 yield row
                 number += 1
-    except csv.Error as error:  # not raised unless strict: then all rows up to the next quotation mark are one cell
+    except csv.Error as error:  # without strict, all rows up to the next quotation mark would be one cell
         place = f"data row {number}" if number else "the header"
         raise BadTableError(f"{place} cannot be read: {error}; is a quotation mark left open?") from error
 

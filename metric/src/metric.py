@@ -401,7 +401,7 @@ class MetricLog:
             self.move_aside("a last line that this service did not write")
 
     def has_last_row_before(self, end: int) -> bool:
-        """Otherwise lines were removed elsewhere than at the end."""
+        """Whether the last row ends there; if it does not, lines were removed elsewhere than at the end."""
         query = "SELECT id, y_true, y_pred FROM rows WHERE seq > ? AND seq = ?"
         row = self.db.execute(query, (self.first, self.written)).fetchone()
         expected = csv_line(*row) if row else HEADER
