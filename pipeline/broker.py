@@ -35,7 +35,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 RETRY = 1.0  # seconds between two tries to connect, or to publish what the broker rejected
 TICK = 0.5  # seconds between two signs of life
-OPENING = 14.0  # seconds for a connection to open; pika itself gives up after 15, with a longer message
+OPENING = 10.0  # seconds for a connection to open; pika itself gives up after 15, with a longer message
 PATIENCE = 15.0  # seconds to wait for a confirm before the connection is given up
 RENEWAL = 40.0  # seconds without a message from a queue, after which a consumer begins a new connection, to be sure
 BATCH_SECONDS = 0.5  # the longest that a batch should take
@@ -164,11 +164,6 @@ class BufferingConnection(AsyncioConnection):
         if self._transport:  # not closed meanwhile
             super()._adapter_emit_data(data)
 
-    def abandon(self) -> None:
-        """Close the socket although the broker has not answered yet."""
-        if self._transport:
-            self._transport.abort()
-
 
 @dataclass
 class Publication:
@@ -251,11 +246,9 @@ class Broker:
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-            if self.connection and self.connection.is_open:
+            if self.connection and not (self.connection.is_closing or self.connection.is_closed):  # also while it opens
                 self.connection.close()
                 await asyncio.wait({self.lost}, timeout=TICK)  # the broker may not answer
-            elif self.connection:
-                self.connection.abandon()
             self.arrived.clear()  # otherwise its memory may stay in use until the garbage collector runs
 
     async def _work(self, queues: Iterable[str], serve: Serve) -> None:

@@ -120,7 +120,7 @@ def test_stop_while_the_lookup_of_a_name_hangs(run: Run) -> None:
     settings = {"script": DRIVER, "SLOW_LOOKUP": 1, "AMQP_URL": "amqp://somewhere.invalid"}
     services = [run(name, SERVICE=name, PYTHONPATH=f"{SERVICES}/{name}/src", **settings) for name in SERVICE_NAMES]
     for service in services:
-        service.wait_for_log("no connection")  # after 15 s
+        service.wait_for_log("no connection")  # after 10 s
     time.sleep(1.5)  # in the next lookup
     for service in services:
         stop(service)

@@ -159,9 +159,8 @@ def test_the_wine_example_is_trained_and_streamed(client: Client, run: Run, tmp_
 @pytest.mark.broker
 @pytest.mark.long
 def test_the_classifier_example_is_fitted_streamed_and_scored(client: Client, run: Run, tmp_path: Path) -> None:
-    program = snippet("own-data.md", "load_breast_cancer", "sh").replace(".venv/bin/python", sys.executable)
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    subprocess.run(["bash", "-eu"], input=program, cwd=tmp_path, env=environment, text=True, check=True)
+    program = snippet("own-data.md", "load_breast_cancer", "sh")
+    shell(program, tmp_path)
     (given,) = re.findall(r"^export (.*)$", program, re.MULTILINE)
     mine = dict(setting.split("=") for setting in given.split()) | {"PLOT_INTERVAL": "0.5"}
     mine |= {name: str(tmp_path / mine[name]) for name in ("DATASET", "MODEL_PATH")}
