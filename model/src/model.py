@@ -324,18 +324,17 @@ def answer_batches(file: str) -> None:
         answers.write(msgspec.json.encode(answer) + b"\n")
         answers.flush()
 
-    try:
-        settings = read(ModelSettings)
-        regressor = Regressor(settings.model_path, settings.model_sha256, settings, settings.positive_class, file)
-        send(Loaded(regressor.sha256))
-        for line in sys.stdin.buffer:
-            send(Answers(answer_messages(regressor, msgspec.json.decode(line, type=list[bytes]))))
-    except UnusableError as error:
-        send(Unusable(str(error)))
-    except BrokenPipeError:
-        pass  # the service has ended
-    except Exception as error:  # out of memory, for example: not the fault of a vector
-        send(Unusable(describe(error)))
+    with contextlib.suppress(BrokenPipeError):  # the service has ended, perhaps in the middle of a line
+        try:
+            settings = read(ModelSettings)
+            regressor = Regressor(settings.model_path, settings.model_sha256, settings, settings.positive_class, file)
+            send(Loaded(regressor.sha256))
+            for line in sys.stdin.buffer:
+                send(Answers(answer_messages(regressor, msgspec.json.decode(line, type=list[bytes]))))
+        except UnusableError as error:
+            send(Unusable(str(error)))
+        except Exception as error:  # out of memory, for example: not the fault of a vector
+            send(Unusable(describe(error)))
 
 
 def answer_messages(regressor: Regressor, bodies: list[bytes]) -> list[Prediction | Rejection]:

@@ -1,12 +1,15 @@
 """Answering the messages of a batch, without a broker or a process. What regressor.py does has tests of its own."""
 
 from harness import ROOT
-from model import ModelSettings, Prediction, Rejection, answer_messages
+from model import COMMAND, ModelSettings, Prediction, Rejection, answer_messages
 from pipeline.messages import Value, parse
 from pipeline.regressor import Regressor
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +108,27 @@ def test_a_prediction_is_a_message_that_metric_takes(committed: Regressor) -> No
     assert isinstance(value, Value)
     assert float(value.id) == 1.5
     assert 25 < value.body < 346  # the range of the labels
+
+
+@pytest.mark.parametrize(
+    "request_begun", [b'["YWJ', b'["YWJj"]\n'], ids=["in the middle of a request", "before its answer"]
+)
+def test_a_service_that_is_killed_leaves_no_traceback_of_the_models_process(request_begun: bytes) -> None:
+    service = ROOT / "model/src/model.py"
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", COMMAND, service, service.with_name("myfile.pkl")],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    assert b"Loaded" in process.stdout.readline()
+    process.stdout.close()
+    process.stdin.write(request_begun)
+    process.stdin.close()
+    assert process.stderr.read() == b""
+    process.wait(60)
+    process.stderr.close()
