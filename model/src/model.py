@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
 import pika
@@ -219,14 +219,14 @@ class ModelProcess:
     Requests and answers are lines of JSON.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, file: Any, identity: tuple[int, ...]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, file: BinaryIO | None, identity: tuple[int, ...]) -> None:
         assert process.stdin
         assert process.stdout
         self.process, self.requests, self.answers = process, process.stdin, process.stdout
         self.file, self.identity, self.sha256, self.busy = file, identity, "", False
 
     @classmethod
-    async def start(cls, settings: ModelSettings, file: Any = None) -> "ModelProcess":
+    async def start(cls, settings: ModelSettings, file: BinaryIO | None = None) -> "ModelProcess":
         """Start a process and wait until the model is loaded. Raises UnusableError where it cannot be used.
 
         `file`: that of a model that was accepted before, which counts whatever is at MODEL_PATH by now.

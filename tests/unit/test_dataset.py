@@ -270,6 +270,7 @@ def test_a_name_stands_for_one_column(tmp_path: Path, content: str, names: str) 
         (gzip.compress(b"PAR1\x15\x04", mtime=0), "Parquet"),
         (b"\x80\x04\x95\0\0\0\0", "binary"),
         ("a,y\n1,2\n".encode("utf-16-le"), "UTF-16"),
+        ('a,y\n"' + "1,2\n" * 50_000, "is a quotation mark left open?"),
         ('a,y\n"' + "1,2\n" * 50_000, "data row 1 cannot be read"),
         ('a,y\n1,2\n\n3,"4\n5,6\n', "data row 2 cannot be read"),
         ('"a,y\n1,2\n3,4\n', "the header cannot be read"),
