@@ -2,7 +2,7 @@
 
 Prints n, the mean absolute error and the mean signed error (y_pred - y_true) of each group with their 95 % intervals,
 and draws them in LOGS_DIR/groups.png. BY names the column: any one of the dataset, also one in DROP_COLUMNS, also text.
-Numbers with many values make four groups of about equal size.
+Numbers with many values make four groups of about equal size, or fewer where one of them is very frequent.
 
 Each row of the dataset counts once, however often it was drawn. The ids lead to the rows as long as features has no
 SEED; where they do not, only the reason is printed.
@@ -70,7 +70,7 @@ def grouped(column: pd.Series) -> Any:
         keys, names = column, dict[Any, str]((text, text) for text in sorted(column.dropna().unique()))
     else:
         many = column.nunique() > VALUES
-        keys = pd.qcut(column, QUANTILES, labels=False, duplicates="drop") if many else column
+        keys = np.ceil(QUANTILES * column.rank(pct=True)) if many else column  # equal values have one rank, their mean
         ranges = column.groupby(keys).agg(["min", "max"]).itertuples()
         names = {key: f"{low:.15g}" if low == high else f"{low:.15g} to {high:.15g}" for key, low, high in ranges}
     if len(names) > GROUPS:

@@ -243,7 +243,10 @@ def _read_frame(settings: DataSettings, columns: Columns) -> pd.DataFrame:
 def _read_numbers(
     settings: DataSettings, columns: Columns, translation: dict[int, int]
 ) -> tuple[NDArray[np.float64], dict[str, tuple[int, str]]]:
-    """All numbers, (n, d + 1), the target last; and the row and text of the first cell in each column that is none."""
+    """All numbers, (n, d + 1), the target last; and the row and text of a cell that is none, of each column with one.
+
+    That is the first one, but for cells such as 1,234 where there are others: they do not say what a comma means.
+    """
     import numpy as np
 
     flat = array("d")  # 8 bytes per number
@@ -251,8 +254,8 @@ def _read_numbers(
     for cells in _cells(settings, names):
         flat.extend([_number(cell, translation) for cell in cells])
     numbers = np.asarray(flat).reshape(-1, len(names))
-    bad = np.isinf(numbers)
-    rows = {int(j): int(bad[:, j].argmax()) for j in np.flatnonzero(bad.any(axis=0))}
+    bad, clear = np.isinf(numbers), np.isposinf(numbers)
+    rows = {int(j): int((clear if clear[:, j].any() else bad)[:, j].argmax()) for j in np.flatnonzero(bad.any(axis=0))}
     texts = dict.fromkeys(rows, "")
     for i, cells in enumerate(islice(_cells(settings, names), max(rows.values(), default=-1) + 1)):
         texts |= {j: cells[j].strip() for j, row in rows.items() if row == i}
@@ -277,11 +280,12 @@ def _cells(settings: DataSettings, wanted: list[str]) -> Iterator[list[str]]:
 
 
 def _number(text: str, translation: dict[int, int]) -> float:
-    """A cell as a number: NaN where it is missing, NO_NUMBER where it is none, or infinite."""
+    """A cell as a number: NaN where it is missing, infinite where it is none, and negative then if it may be 1,234."""
     try:
         number = float(text.translate(translation) if translation else text)
     except ValueError:
-        return WORDS.get(text.strip().lower(), NO_NUMBER)
+        cell = text.strip().lower()
+        return WORDS.get(cell, -NO_NUMBER if THOUSANDS.fullmatch(cell) else NO_NUMBER)
     return NO_NUMBER if "_" in text else number  # float() takes 1_000, other programs do not
 
 

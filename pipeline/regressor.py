@@ -207,7 +207,8 @@ class Regressor:
     def _check_columns(self, data: DataSettings) -> None:
         columns = read_columns(data).features
         given = f"DATASET={data.dataset!r}"
-        if self.names is not None:
+        unnamed = [f"Column_{i}" for i in range(len(columns))]  # LightGBM's names for the columns of an array
+        if self.names is not None and list(self.names) != unnamed:
             fitted = [str(name) for name in self.names]
             if list(map(_without_blanks, fitted)) != list(map(_without_blanks, columns)):
                 raise BadModelError(

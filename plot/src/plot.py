@@ -435,7 +435,8 @@ def draw_distribution(rows: Evaluation, settings: PlotSettings) -> Figure:
         before, since = (number(value, high - low) for value in (change.before, change.since))
         notes.append(f"changed after row {change.row:,}: mean {before} before, {since} since")
     axes.set(xlim=(low, high), ylim=(0, None), ylabel=f"rows per bar of {width:,.4g}")
-    axes.set_xlabel(f"absolute error, in {readable(settings.unit) or 'the unit of the target'}")
+    label = f"absolute error, in {readable(settings.unit) or 'the unit of the target'}"
+    axes.set_xlabel(label, size=min(9.5, 560 / len(label)))  # a long unit is smaller, so that it fits
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=rows.whole))
     axes.xaxis.set_major_formatter("{x:,.7g}")
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND, integer=True))

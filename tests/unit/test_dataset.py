@@ -98,6 +98,12 @@ def test_a_column_is_read_with_the_decimal_comma_of_the_others(tmp_path: Path, d
     assert column.tolist() == [1.381, 0.998]
 
 
+@pytest.mark.parametrize("rows", [["1,381", "0,998"], ["0,998", "1,381"], ["1,381", "5", "10,25"]])
+def test_one_cell_that_says_what_its_comma_means_is_enough(tmp_path: Path, rows: list[str]) -> None:
+    dataset = read(tmp_path, "krea;y\n" + "".join(f"{cell};2\n" for cell in rows))
+    assert dataset.X["krea"].tolist() == [float(cell.replace(",", ".")) for cell in rows]
+
+
 @pytest.mark.parametrize(
     ("header", "row", "names"),
     [
@@ -323,6 +329,7 @@ def test_text_columns_are_named_all_at_once_with_the_setting_that_leaves_them_ou
 def test_points_and_commas_are_not_guessed(tmp_path: Path) -> None:
     """1,234 alone can be meant either way."""
     assert "has '1,234'" in rejection(tmp_path, 'a,y\n"1,234",2\n"5,678",3\n')
+    assert "has '1,234.5'" in rejection(tmp_path, 'a,y\n"1,234",2\n"1,234.5",3\n')
     assert "has '1,5'" in rejection(tmp_path, "a\tb\ty\n1,5\t2.5\t3\n4\t5\t6\n")
     assert "has '1,5'" in rejection(tmp_path, "a;y\n1,5;2\n1.5;3\n")
     check(read(tmp_path, "a;y\n0,123;2\n1;3\n"), ["a", "y"], [[0.123, 2], [1, 3]])

@@ -153,6 +153,21 @@ def test_few_rows_make_groups_as_well(values: list[float]) -> None:
     assert len(grouped(pd.Series(values, name="x"))) == len(values)
 
 
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([0] * 80 + [*range(1, 21)], ["0", "1 to 20"]),  # cigarettes a day
+        ([*range(20)] + [100] * 80, ["0 to 19", "100"]),
+        ([*range(10)] + [50] * 80 + [*range(60, 70)], ["0 to 9", "50", "60 to 69"]),
+        ([0] * 50 + [*range(1, 51)], ["0", "1 to 25", "26 to 50"]),
+    ],
+)
+def test_a_number_that_most_rows_have_is_a_group_of_its_own(values: list[int], names: list[str]) -> None:
+    groups = grouped(pd.Series(values, name="x"))
+    assert list(groups.categories) == names
+    assert groups.value_counts().sum() == len(values)
+
+
 def test_a_group_of_one_row_has_no_interval(
     table: pd.DataFrame, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -528,10 +528,10 @@ def test_there_may_be_no_models(tmp_path: Path) -> None:
 # The charts
 
 
-def drawn(errors: Floats) -> Any:
+def drawn(errors: Floats, unit: str = "") -> Any:
     """The picture's axes, which have no complete types."""
     with matplotlib.rc_context(plot.STYLE):
-        (axes,) = plot.draw_distribution(evaluation(errors), PlotSettings()).axes
+        (axes,) = plot.draw_distribution(evaluation(errors), PlotSettings(unit=unit)).axes
     return axes
 
 
@@ -591,6 +591,13 @@ def test_the_picture_says_what_it_shows(shape: str, n: int) -> None:
     # No outlier squeezes the rest: the middle half and the next tenths have a good part of the axis.
     if n >= 10 and np.quantile(errors, 0.9) > np.quantile(errors, 0.1) * (1 + 1e-6):
         assert np.quantile(errors, 0.9) - low > 0.05 * (high - low)
+
+
+@pytest.mark.parametrize("unit", ["%", "points on the Hamilton Depression Rating Scale", "days in hospital, " * 6])
+def test_a_unit_of_any_length_is_shown_as_a_whole(unit: str) -> None:
+    axes = drawn(np.linspace(0, 100, 50), unit)
+    assert axes.get_xlabel() == f"absolute error, in {unit}"
+    assert_readable(axes)
 
 
 def test_the_largest_error_is_in_a_bar_also_where_it_is_an_edge() -> None:

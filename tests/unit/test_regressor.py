@@ -16,6 +16,7 @@ import subprocess
 import sys
 import zlib
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -430,6 +431,15 @@ def test_the_columns_of_the_dataset_must_be_those_of_the_model(
     else:
         with pytest.raises(UnusableError, match=what):
             regressor(tmp_path, fitted, dataset=str(path), **data)
+
+
+@pytest.mark.parametrize(("header", "what"), [("a,b,c,y", ""), ("a,b,y", "fitted on the columns Column_0, Column_1")])
+def test_names_that_lightgbm_gives_to_the_columns_of_an_array_are_none(tmp_path: Path, header: str, what: str) -> None:
+    (tmp_path / "some.csv").write_text(header + "\n")
+    fitted = LinearRegression().fit(NAMED.set_axis(["Column_0", "Column_1", "Column_2"], axis=1), y)
+    with pytest.raises(UnusableError, match=what) if what else nullcontext():
+        answers = regressor(tmp_path, fitted, dataset=str(tmp_path / "some.csv")).predict(VECTORS)
+        np.testing.assert_allclose(np.array(answers, float), [18, 4])
 
 
 def test_a_batch_is_one_call(tmp_path: Path) -> None:
