@@ -49,8 +49,9 @@ def compare(settings: CompareSettings) -> None:
         samples = pd.Series(errors.index, errors.index)
         print(f"{len(pairs):,} pairs, from {len(errors):,} rows of the dataset, which count once each")
     else:
-        values = pairs[["y_true", "y_pred0", "y_pred1"]].astype(np.float32)  # a model may vary in the last digits
-        samples = values.groupby(list(values)).ngroup()
+        # As float32, since a model may answer differently in the last digits.
+        residuals = [(pairs[f"y_pred{i}"] - pairs["y_true"]).astype(np.float32) for i in (0, 1)]
+        samples = pairs.groupby([pairs["y_true"], *residuals]).ngroup()
         print(f"{len(pairs):,} pairs, of {samples.nunique():,} different values; equal ones are taken as one sample")
     for i in (0, 1):
         print(f"mean absolute error in {names[i]}: {with_margin(*mean_and_margin(errors[i], samples))}")
@@ -67,6 +68,8 @@ def compare(settings: CompareSettings) -> None:
     else:
         verdict = f"The model of {better} is better."
     print(verdict)
+    if samples.nunique() < FEW <= len(pairs) and (rows < 0).any():
+        print("Ids that lead to rows of DATASET would show which of the equal pairs are different samples.")
     save(draw(difference.groupby(samples).mean(), mean, margin, names, verdict), Path(folders[0], "compare.png"))
 
 
@@ -90,7 +93,7 @@ def draw(differences: pd.Series, mean: float, margin: float, names: list[str], v
     """A histogram of the differences, one for each sample; zero, and the mean with its interval."""
     figure = Figure((6.4, 4), layout="constrained")
     axes = figure.subplots()
-    low, high = differences.quantile([0.005, 0.995])  # outliers do not squeeze the rest
+    low, high = (differences.quantile(*q) for q in ((0.005, "lower"), (0.995, "higher")))  # no outliers among many
     size = max(abs(low), abs(high), abs(mean))
     pad = 0.0 if high - low > 1e-6 * size else size or 0.5
     sns.histplot(
@@ -99,7 +102,9 @@ def draw(differences: pd.Series, mean: float, margin: float, names: list[str], v
     axes.axvline(0, color=QUIET, linestyle=":", label="no difference")
     axes.axvline(mean, color=ORANGE, label=f"mean {with_margin(mean, margin, '+')}")
     axes.axvspan(mean - margin, mean + margin, color=ORANGE, alpha=0.2, linewidth=0)
-    axes.set_title(f"{verdict}\n{len(differences):,} samples", loc="left", size=9.5)
+    beyond = np.count_nonzero((differences < low) | (differences > high))
+    note = f", {beyond:,} of them beyond the axis" if beyond else ""
+    axes.set_title(f"{verdict}\n{len(differences):,} samples{note}", loc="left", size=9.5)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel=f"absolute error: {names[1]} minus {names[0]}", ylabel="samples")
     axes.legend(frameon=False)

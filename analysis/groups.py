@@ -12,6 +12,7 @@ from analysis import BLUE, QUIET, mean_and_margin, read_log, rows_behind, save, 
 from pipeline.dataset import HELD_OUT, DataSettings, listed, read_column, read_names
 from pipeline.settings import UnusableError, one_line_errors, read
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,22 @@ def grouped(column: pd.Series) -> Any:
         many = column.nunique() > VALUES
         keys = np.ceil(QUANTILES * column.rank(pct=True)) if many else column  # equal values have one rank, their mean
         ranges = column.groupby(keys).agg(["min", "max"]).itertuples()
-        names = {key: f"{low:.15g}" if low == high else f"{low:.15g} to {high:.15g}" for key, low, high in ranges}
+        bounds = {key: (low, high) for key, low, high in ranges}
+        texts = shortened({value for pair in bounds.values() for value in pair})
+        names = {key: " to ".join(dict.fromkeys(texts[value] for value in pair)) for key, pair in bounds.items()}
     if len(names) > GROUPS:
         raise UnusableError(f"BY={column.name!r}: takes numbers, or text of {GROUPS} kinds at most, not {len(names)}")
-    texts = keys.map(names).astype(object).fillna("missing")
-    return pd.Categorical(texts, [*dict.fromkeys([*names.values(), "missing"])]).remove_unused_categories()
+    groups = keys.map(names).astype(object).fillna("missing")
+    return pd.Categorical(groups, [*dict.fromkeys([*names.values(), "missing"])]).remove_unused_categories()
+
+
+def shortened(values: Collection[float]) -> dict[float, str]:
+    """Whole numbers as they are, others with as few digits, at least four, as keep all of them apart."""
+    for digits in range(4, 18):
+        texts = {value: f"{value:.{15 if value % 1 == 0 else digits}g}" for value in values}
+        if len({*texts.values()}) == len(values):
+            break
+    return texts
 
 
 def draw(table: pd.DataFrame, by: str) -> Figure:
@@ -87,7 +99,8 @@ def draw(table: pd.DataFrame, by: str) -> Figure:
         mean, margin = mean_and_margin(values, values.index)
         return mean - margin, mean + margin
 
-    figure = Figure((7.2, 1.6 + 0.35 * len(counts)), layout="constrained")
+    longest = max(len(str(name)[:40]) for name in counts.index)
+    figure = Figure((7.2 + 0.07 * max(0, longest - 16), 1.6 + 0.35 * len(counts)), layout="constrained")
     for axes, error in zip(figure.subplots(1, 2, sharey=True), ERRORS, strict=True):
         axes.axvline(table[error].mean(), color=QUIET, linestyle=":")
         sns.pointplot(table, x=error, y="group", errorbar=ends, linestyle="none", markersize=5, color=BLUE, ax=axes)

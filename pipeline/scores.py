@@ -5,15 +5,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-TINY = np.logspace(-9, -1, 800)  # rare events have small probabilities
-EDGES = np.unique([*TINY, *np.linspace(0, 1, 1001), *(1 - TINY)])  # between which probabilities are counted
+TINY = np.concatenate([np.logspace(-300, -20, 2800), np.logspace(-20, -4, 1600)])  # of models that are (too) sure
+EDGES = np.unique([*TINY, *np.linspace(0, 1, 100_001), *(1 - TINY)])  # between which probabilities are counted
 TENTHS = 10  # points of the calibration chart
 
 
 class Probabilities:
     """Labels of 0 and 1, and the probability of 1 that was predicted for each.
 
-    The log loss and the calibration are exact. For the area under the ROC curve, predictions in the same one of 2,600
+    The log loss and the calibration are exact. For the area under the ROC curve, predictions in the same one of 100,000
     bins count as equal.
     """
 
@@ -34,7 +34,7 @@ class Probabilities:
 
     def log_loss(self) -> float:
         """As scikit-learn has it: a probability of 0 for what happened counts as 2.2e-16."""
-        return float(-self.log_likelihood / self.bins[:2].sum())
+        return float(0.0 - self.log_likelihood / self.bins[:2].sum())
 
     def area(self) -> float:
         """Under the ROC curve: the share of pairs of a 1 and a 0 in which the 1 has the higher prediction."""

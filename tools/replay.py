@@ -15,7 +15,9 @@ from tools import BATCH, Message, batches, parser, reading, run
 import sys
 import time
 import uuid
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,19 +33,28 @@ def main() -> None:
     options.add_argument("--to", metavar="URL", help="another broker or virtual host to publish to")
     options.add_argument("--since", metavar="TIME", type=time_or_id, default="-inf", help="2026-11-01T08:00, or an id")
     options.add_argument("--until", metavar="TIME", type=time_or_id, default="inf", help="the same")
-    options.add_argument("--offset", type=int, help="where to go on after an interruption")
+    options.add_argument("--offset", type=stream_offset, help="where to go on after an interruption")
     given = options.parse_args()
+    if not given.since <= given.until:  # one of them may be nan
+        options.error("--since takes a time before that of --until")
     replay = Replay(given.broker, given.since, given.until, given.offset)
     run("replay", given.to or given.broker, KINDS, replay.serve)
     print(file=sys.stderr)
 
 
 def time_or_id(text: str) -> float:
-    """An id, which is a Unix time; or a time in ISO 8601, local if it names no zone. Raises ValueError."""
-    try:
-        return float(text)
-    except ValueError:
-        return datetime.fromisoformat(text).timestamp()
+    """An id, which is a Unix time; or a time in ISO 8601, local if it names no zone. Raises ArgumentTypeError."""
+    for read in (float, lambda text: datetime.fromisoformat(text).timestamp()):
+        with suppress(ValueError, OverflowError):
+            return read(text)
+    raise ArgumentTypeError(f"takes a time such as 2026-11-01T08:00, or an id, not {text!r}")
+
+
+def stream_offset(text: str) -> int:
+    """Raises ArgumentTypeError."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise ArgumentTypeError(f"takes a whole number from 0 on, not {text!r}")
+    return int(text)
 
 
 class Replay:
@@ -52,7 +63,7 @@ class Replay:
     def __init__(self, source: str, since: float, until: float, offset: int | None) -> None:
         self.source, self.since, self.until = source, since, until
         begin: Any = datetime.fromtimestamp(since - SLACK, UTC) if SLACK < since < time.time() else "first"
-        self.offset = begin if offset is None else offset
+        self.given, self.offset = offset, begin if offset is None else offset
         self.end, self.published, self.largest = uuid.uuid4().bytes, 0, 1
 
     async def serve(self, broker: Broker) -> None:
@@ -80,6 +91,8 @@ class Replay:
                     return
                 self.largest = max(self.largest, *(len(body) for _, _, body in batch))
                 await broker.wait_for_room(KINDS, self.largest)
+            if self.offset == self.given:
+                raise UnusableError(f"--offset {self.offset}: the history has nothing from there on")
             raise ConnectionLostError("the history does not go on")
 
     def choose(self, batch: list[Message]) -> Iterator[Outgoing]:

@@ -77,7 +77,9 @@ Models = list[tuple[float, str]]  # the id of the first row that each model answ
 @dataclass(frozen=True, kw_only=True)
 class PlotSettings(Settings):
     logs_dir: str = "logs"
-    plot_interval: Annotated[float, Meta(gt=0, le=1e9, description="a number of seconds above 0")] = 10.0
+    plot_interval: Annotated[
+        float, Meta(gt=0, le=1e9, description="a number of seconds above 0, 1e9 at most, such as 10")
+    ] = 10.0
     dataset: str = ""  # as in features; empty: the diabetes data
     target: str = ""  # its label column; empty: the last one
     unit: str = ""  # of the target
@@ -118,7 +120,8 @@ async def main(settings: PlotSettings) -> None:
 
 def redraw(metric_log: "LogReader", folder: Path, settings: PlotSettings) -> None:
     """Replace the picture and the page, each in one step. Raises OSError."""
-    models, png = read_models(folder / "models.csv"), BytesIO()
+    newest, png = metric_log.rows.ids.max(), BytesIO()
+    models = [(begin, digest) for begin, digest in read_models(folder / "models.csv") if begin <= newest]
     texts = describe(metric_log, settings, models)
     with matplotlib.rc_context(STYLE):
         if metric_log.rows.n:
@@ -210,7 +213,8 @@ class LogReader:
 def parse(lines: bytes) -> Floats:
     """The lines of four fields: id, y_true, y_pred and absolute_error, with NaN where there is no number."""
     options: Any = {"header": None, "index_col": False, "on_bad_lines": "skip", "skip_blank_lines": False}
-    options |= {"quoting": csv.QUOTE_NONE, "encoding": "latin-1", "low_memory": False}  # any byte can stand in a line
+    # Any byte can stand in a line.
+    options |= {"quoting": csv.QUOTE_NONE, "encoding": "latin-1", "low_memory": False, "lineterminator": "\n"}
     # pandas takes the number of fields from the first line, so a line of zeros comes first and is dropped again.
     table = pd.read_csv(BytesIO(b"0,0,0,0\n" + lines), **options)[1:]
     # Objects are whole numbers so long that they do not fit in a float.
@@ -228,7 +232,7 @@ def read_models(path: Path) -> Models:
         return []
     return [
         (float(sample_id), digest)
-        for sample_id, digest in re.findall(r"^(-?\d+(?:\.\d+)?),([0-9a-f]{64})$", text, re.M)
+        for sample_id, digest in re.findall(r"^(-?\d+(?:\.\d+)?(?:e[+-]\d+)?),([0-9a-f]{64})$", text, re.M)
     ]
 
 
@@ -334,7 +338,8 @@ class Evaluation:
 
     def sentence(self, change: Change) -> str:
         row, sample_id, before, since = change
-        when, ratio = clock(sample_id, " (%Y-%m-%d %H:%M UTC)"), f" ({since / before - 1:+.0%})" if before else ""
+        when = clock(sample_id, " (%Y-%m-%d %H:%M UTC)")
+        ratio = f" ({since / before - 1:+.0%})" if since < 10 * before else ""
         was, now = (number(value, abs(since - before)) for value in (before, since))
         means = f"the mean was {was} before and is {now}{ratio} over the {plural(self.n - row)} since"
         return f"The error changed after about {plural(row)}{when}: {means}."
@@ -367,19 +372,30 @@ def bar_edges(rows: Evaluation) -> Floats:
 
 
 def number(value: float, span: float) -> str:
-    """A value as one writes it next to an axis of this length: to a thousandth of that."""
+    """A value as one writes it next to an axis of this length: to a thousandth of that, and never 0 if it is not."""
     if span > 1e-3 and abs(value) < 1e9:
-        return f"{value:,.{max(0, math.ceil(3 - math.log10(span)))}f}"
-    return f"{value:.4g}"
+        text = f"{value:,.{max(0, math.ceil(3 - math.log10(span)))}f}"
+        return text if text.strip("-0.,") or not value else f"{value:.2g}"
+    digits = 3 + math.ceil(math.log10(abs(value) / span)) if value and span else 4
+    return f"{value:.{min(max(4, digits), 12)}g}"
+
+
+def tick(value: float, _: object) -> str:
+    return f"{value:,.7g}" if abs(value) < 1e6 else f"{value:.5g}"
 
 
 def plural(n: int) -> str:
     return f"{n:,} row" + "s" * (n != 1)
 
 
+def is_time(sample_id: float) -> bool:
+    """Whether an id is a time of our age."""
+    return 1e9 <= sample_id < 1e10
+
+
 def clock(sample_id: float, form: str) -> str:
-    """The time that an id is; nothing for an id that is no time of our age."""
-    return time.strftime(form, time.gmtime(sample_id)) if 1e9 <= sample_id < 1e10 else ""
+    """The time that an id is, if it is one."""
+    return time.strftime(form, time.gmtime(sample_id)) if is_time(sample_id) else ""
 
 
 def new_chart(title: str) -> Any:
@@ -387,20 +403,25 @@ def new_chart(title: str) -> Any:
     axes.set_title(title, loc="left", x=-0.21, y=1.28, weight="bold", size=10.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND))
-    axes.yaxis.set_major_formatter("{x:,.7g}")
+    axes.yaxis.set_major_formatter(FuncFormatter(tick))
     return axes
 
 
 def name_lines(axes: Any) -> None:
-    lines = len(axes.get_legend_handles_labels()[0])
-    axes.legend(loc="upper left", bbox_to_anchor=(-0.24, 1.31), ncols=(lines + 1) // 2, frameon=False)
+    names = axes.get_legend_handles_labels()[1]
+    widest = sum(max(map(len, names[i : i + 2])) + 6 for i in range(0, len(names), 2))  # two to a column
+    size = min(9.5, 560 / widest)
+    place = {"loc": "upper left", "bbox_to_anchor": (-0.24, 1.31), "ncols": (len(names) + 1) // 2}
+    axes.legend(**place, frameon=False, fontsize=size)
 
 
 def draw_distribution(rows: Evaluation, settings: PlotSettings) -> Figure:
     """The picture: bars, their density, mean, median and 95th percentile; below, what it leaves out."""
     edges = bar_edges(rows)
     low, width, high = edges[0], edges[1] - edges[0], edges[-1]
-    bars = rows.n * np.array(rows.sketch.get_pmf([*edges[:-1], np.nextafter(high, np.inf)])[1:-1])
+    # Between the numbers of few digits that errors mostly are: one of 0.3 may be stored as 0.299...
+    splits = [*(edges[:-1] - 1e-6 * width), high + 1e-6 * width]
+    bars = rows.n * np.array(rows.sketch.get_pmf(splits)[1:-1])
     middles = (edges[:-1] + edges[1:]) / 2
     # Mirrored at its lower end, where it would drop otherwise, and smooth over the width of a bar, so it follows them.
     x, weights = np.append(2 * low - middles, middles), np.append(bars, bars)
@@ -438,7 +459,7 @@ def draw_distribution(rows: Evaluation, settings: PlotSettings) -> Figure:
     label = f"absolute error, in {readable(settings.unit) or 'the unit of the target'}"
     axes.set_xlabel(label, size=min(9.5, 560 / len(label)))  # a long unit is smaller, so that it fits
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=rows.whole))
-    axes.xaxis.set_major_formatter("{x:,.7g}")
+    axes.xaxis.set_major_formatter(FuncFormatter(tick))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND, integer=True))
     axes.figure.text(0.02, 0.02, "\n".join([*notes, settings.of_what()[:80]]), size=7.5, color=QUIET)
     name_lines(axes)
@@ -465,7 +486,7 @@ def draw_over_time(rows: Evaluation, models: Models) -> Figure:
         axes.hlines([change.before, change.since], [0, change.row], [change.row, rows.n], color=BAD, linewidth=1)
     newest = np.maximum.accumulate(ids)  # so far: rows whose label came late have older ids
     replaced = [place * rows.per_point for sample_id, _ in models if (place := int(np.searchsorted(newest, sample_id)))]
-    for row in replaced[-LAST:]:
+    for row in sorted(set(replaced))[-LAST:]:
         axes.axvline(row, color=INK, linestyle=":", label="model replaced" if row == replaced[-1] else None)
     span = newest[-1] - newest[0]
     form = "%H:%M:%S" if span < 600 else "%H:%M" if span < 86400 else "%d %b" if span < 3e7 else "%b %Y"
@@ -489,7 +510,9 @@ def draw_calibration(probabilities: Probabilities) -> Figure:
     sns.lineplot(x=[0, 1], y=[0, 1], color=QUIET, linestyle=":", estimator=None, label="calibrated", ax=axes)
     sns.scatterplot(x=predicted, y=share, color=BLUE, s=28, label="a tenth of the rows, 95 % interval", ax=axes)
     axes.vlines(predicted, low, high, color=BLUE, linewidth=1.2)
-    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="predicted probability", ylabel="share of label 1")
+    top = min(1.0, 1.1 * max(high.max(), predicted.max()))  # of a rare label, all are small
+    limits = (-0.03 * top, 1.03 * top)
+    axes.set(xlim=limits, ylim=limits, xlabel="predicted probability", ylabel="share of label 1")
     name_lines(axes)
     return axes.figure
 
@@ -521,7 +544,8 @@ def state(metric_log: LogReader, now: float) -> tuple[str, str, str]:
     if not metric_log.writes:
         return "", "Waiting for the first row", ""
     seen = [when for when, _ in metric_log.writes]
-    times = seen if len(seen) > 1 else metric_log.rows.last[:, 0]  # until two writes were seen, the ids stand in
+    ids = [each for each in metric_log.rows.last[:, 0] if is_time(each)]
+    times = seen if len(seen) > 1 else ids  # until two writes were seen, the ids stand in
     age, limit = now - seen[-1], max(60.0, 6 * float(np.median(np.diff(times)))) if len(times) > 1 else 60.0
     if age > limit:
         return "bad", "Stalled", f"No new row for {duration(age)}; more than {duration(limit)} is unusual here."
@@ -545,6 +569,7 @@ def describe(metric_log: LogReader, settings: PlotSettings, models: Models) -> d
         return texts
     (median, p95), largest, bias = rows.quantiles(0.5, 0.95), rows.sketch.get_max_value(), rows.mean(RESIDUAL)
     shown = partial(number, span=p95 or largest or 1.0)
+    delays = [when - sample_id for when, sample_id in metric_log.writes if is_time(sample_id)]
 
     def with_margin(term: int) -> str:
         value, margin = abs(rows.mean(term)), rows.margin(term)
@@ -564,13 +589,13 @@ def describe(metric_log: LogReader, settings: PlotSettings, models: Models) -> d
         "p95": shown(p95),
         "largest": number(largest, largest),
         "rmse": shown(rows.rmse()),
-        "r2": "not defined" if math.isnan(rows.r2()) else f"{rows.r2():.3f}",
-        "slope": "not defined" if math.isnan(rows.slope()) else f"{rows.slope():.2f}",
+        "r2": "not defined" if math.isnan(rows.r2()) else number(rows.r2(), max(1.0, -rows.r2())),
+        "slope": "not defined" if math.isnan(rows.slope()) else number(rows.slope(), 10.0),
         "most": "19 of 20 predictions" if rows.n >= 20 else "All predictions so far",
         "bias": with_margin(RESIDUAL),
         "direction": "high" if bias > 0 else "low",
         "chance": "" if abs(bias) > rows.margin(RESIDUAL) else ", which can be chance",
-        "delay": duration(float(np.median([when - sample_id for when, sample_id in metric_log.writes]))),
+        "delay": duration(float(np.median(delays))) if delays else "not known: the ids are no times",
         "change": rows.sentence(change) if (change := rows.change()) else "",
         "last": "".join(
             f"<tr><th scope=row>{sample_id!r}<td>{clock(sample_id, '%d %b %H:%M:%S')}<td>"

@@ -174,6 +174,27 @@ def test_it_holds_back_earlier_where_vectors_are_large(broker: Node) -> None:
     client.connection.close()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--offset", "-1"], "--offset: takes a whole number from 0 on, not '-1'"),
+        (["--offset", "9" * 30], "--offset: takes a whole number from 0 on, not '999"),
+        (["--since", "tomorrow"], "--since: takes a time such as 2026-11-01T08:00, or an id, not 'tomorrow'"),
+        (["--since", "nan"], "--since takes a time before that of --until"),
+        (["--since", "2026-11-20", "--until", "2026-11-01"], "--since takes a time before that of --until"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_one_line(arguments: list[str], problem: str) -> None:
+    assert problem in finish(start("replay", *arguments), code=2).splitlines()[-1]
+
+
+def test_an_offset_beyond_the_end_is_one_line(broker: Node) -> None:
+    sent(broker, b'{"id": 1, "body": 1}')
+    assert finish(start("replay", "--broker", broker.url, "--offset", "1000"), code=2) == (
+        "make replay: --offset 1000: the history has nothing from there on\n"
+    )
+
+
 def test_without_a_history_there_is_one_line(client: Client, node: Node) -> None:
     assert finish(start("replay", "--broker", node.url), code=2) == (
         "make replay: this broker keeps no history: that takes OPTIONS=history\n"

@@ -1,7 +1,7 @@
 """make compare: the intervals hold what they say, also where rows are drawn again and again; bad input is one line."""
 
 from analysis import mean_and_margin, read_log, with_margin
-from analysis.compare import CompareSettings, compare, main
+from analysis.compare import CompareSettings, compare, draw, main
 from harness import HEADER, no_warnings
 from pipeline.dataset import DataSettings, held_out, load, row_of
 
@@ -56,6 +56,38 @@ def printed(capsys: pytest.CaptureFixture[str], **settings: str) -> list[str]:
 def verdict(lines: list[str]) -> str:
     (line,) = (line for line in lines if re.search("better|alike", line))
     return line
+
+
+def test_labels_that_are_large_are_samples_of_their_own(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    y = 1e8 + np.arange(60)
+    write(folders[0], ids(60), y, y + np.linspace(1, 2, 60))
+    write(folders[1], ids(60), y, y + np.linspace(5, 6, 60))
+    lines = printed(capsys)
+    assert lines[0] == "60 pairs, of 60 different values; equal ones are taken as one sample"
+    assert verdict(lines) == "The model of logs is better."
+
+
+def test_equal_pairs_that_cannot_be_told_apart_are_said(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    y = random.integers(0, 2, 1000)
+    write(folders[0], ids(1000), y, random.integers(0, 2, 1000))
+    write(folders[1], ids(1000), y, y)
+    hint = "Ids that lead to rows of DATASET would show which of the equal pairs are different samples."
+    assert hint in printed(capsys)
+
+
+@pytest.mark.parametrize("n", [2, 3, 111, 1000])
+def test_every_sample_is_in_the_picture_or_in_its_title(n: int) -> None:
+    differences = pd.Series(np.random.default_rng(n).normal(0, 1, n))
+    (axes,) = draw(differences, 0.0, 0.1, ["a", "b"], "").axes
+    left_out = re.search("([0-9]+) of them beyond the axis", axes.get_title(loc="left"))
+    shown = sum(bar.get_height() for bar in axes.containers[0])
+    assert shown + int(left_out[1] if left_out else 0) == n
+    assert bool(left_out) == (n > 200)
 
 
 # The interval

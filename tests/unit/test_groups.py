@@ -1,7 +1,7 @@
 """make groups: the groups of a column, their errors and intervals; ids that lead nowhere are rejected in one line."""
 
 from analysis import mean_and_margin
-from analysis.groups import GROUPS, grouped, main
+from analysis.groups import GROUPS, grouped, main, shortened
 from harness import HEADER, no_warnings
 from pipeline.dataset import row_of
 
@@ -136,6 +136,19 @@ def test_numbers_of_many_digits_stay_apart(
     table.assign(day=days)[[*table.columns[:-1], "day", "progression"]].to_csv("patients.csv", index=False)
     lines = printed(capsys, monkeypatch, "day")
     assert [line.split()[0] for line in lines if line.startswith("2026")] == ["20261101", "20261102"]
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([27.4498499353754, 43.4635559340715], ["27.45", "43.46"]),
+        ([20261101.0, 20261102.0, 5.0], ["20261101", "20261102", "5"]),
+        ([1e9 + 0.25, 1e9 + 0.5], ["1000000000.2", "1000000000.5"]),
+        ([0.1 + 0.2, 0.3], ["0.30000000000000004", "0.29999999999999999"]),
+    ],
+)
+def test_bounds_have_as_few_digits_as_keep_them_apart(values: list[float], texts: list[str]) -> None:
+    assert list(shortened(dict.fromkeys(values)).values()) == texts
 
 
 def test_intervals_of_small_groups_cover_the_truth() -> None:

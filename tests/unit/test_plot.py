@@ -462,6 +462,7 @@ def test_lines_that_are_not_four_numbers_are_left_out_and_counted(path: Path) ->
         b"1,0x1,2,3",
         b"1,2,3,inf",
         b"1,2,3,nan",
+        b"1,2,3,4\r1,2,3,4\r1,2,3,4",
     ]
     log = LogReader(path)
     path.write_bytes(HEADER_BYTES + b"1,2,3,4,5\n" + row(1) + b"\n".join(bad) + b"\n" + row(2))
@@ -591,6 +592,27 @@ def test_the_picture_says_what_it_shows(shape: str, n: int) -> None:
     # No outlier squeezes the rest: the middle half and the next tenths have a good part of the axis.
     if n >= 10 and np.quantile(errors, 0.9) > np.quantile(errors, 0.1) * (1 + 1e-6):
         assert np.quantile(errors, 0.9) - low > 0.05 * (high - low)
+
+
+def test_errors_of_few_digits_are_in_their_bar_however_they_are_stored() -> None:
+    """60.7 - 60.4 is 0.30000000000000426, and 60.4 - 60.1 is 0.29999999999999716."""
+    random = np.random.default_rng(0)
+    labels, tenths = random.integers(400, 800, 3000), random.integers(-20, 21, 3000)
+    errors = np.abs((labels + tenths) / 10 - labels / 10)
+    heights, edges = bars(drawn(errors))
+    exact = np.histogram(np.abs(tenths), np.round(10 * edges))[0]
+    assert heights.tolist() == pytest.approx(exact.tolist())
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e5, 1e7, 1e8])
+def test_the_largest_numbers_are_readable_as_well(scale: float) -> None:
+    """Most errors are 0, so mean and 95th percentile are beyond the axis; and all of one size."""
+    random = np.random.default_rng(0)
+    rare = np.where(random.random(500) < 0.88, 0, np.abs(random.normal(0, 12345.678 * scale, 500)))
+    for errors in rare, np.abs(random.normal(0, scale, 500)):
+        axes = drawn(errors)
+        assert_readable(axes)
+        assert_readable(over_time(errors))
 
 
 @pytest.mark.parametrize("unit", ["%", "points on the Hamilton Depression Rating Scale", "days in hospital, " * 6])

@@ -264,6 +264,53 @@ def test_the_delay_is_that_from_the_id_to_the_writing(path: Path) -> None:
     assert numbers(redrawn(path, log))["Delay of a row"] == "50 s"
 
 
+@pytest.mark.parametrize("factor", [1e-9, 1e3])
+def test_an_id_that_is_no_time_tells_no_delay_and_no_pace(path: Path, factor: float) -> None:
+    write(path, [1.0])
+    path.write_text(HEADER + "".join(f"{factor * (START + 1e6 * i)},1.0,2.0,1.0\n" for i in range(5)))
+    os.utime(path, (START, START))
+    log = LogReader(path)
+    assert numbers(redrawn(path, log))["Delay of a row"] == "not known: the ids are no times"
+    assert plot.state(log, START + 100)[1] == "Stalled"
+
+
+def test_a_model_is_named_when_its_first_row_is_there(path: Path) -> None:
+    """Labels may come long after the predictions."""
+    write(path, [1.0] * 50)
+    models = f"id,sha256\n{START},{'ab' * 32}\n{START + 1e5},{'cd' * 32}\n{START + 2e5},{'ef' * 32}\n"
+    (path.parent / "models.csv").write_text(models)
+    page = redrawn(path)
+    assert ", model abababababab" in words(page)
+    assert "model replaced" not in page
+
+
+@pytest.mark.parametrize(
+    ("value", "span", "text"),
+    [
+        (0.0, 1e4, "0"),
+        (0.2, 3500.0, "0.2"),
+        (0.6, 3500.0, "1"),
+        (-1e-7, 1.0, "-1e-07"),
+        (1234.5001, 1e-4, "1234.5001"),
+        (1234.5, 1e-4, "1234.5"),
+        (1e12, 1.0, "1e+12"),
+        (0.00012345, 1e-4, "0.0001234"),
+    ],
+)
+def test_a_number_has_the_digits_that_its_axis_shows(value: float, span: float, text: str) -> None:
+    assert plot.number(value, span) == text
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.0], [0.0, 1.0, 1.0]])
+def test_what_is_perfect_or_hopeless_is_a_number(path: Path, labels: list[float]) -> None:
+    path.write_text(HEADER + "".join(f"{START + i},{y},{y},0.0\n" for i, y in enumerate(labels)))
+    assert numbers(redrawn(path))["Log loss"] == "0.0000"
+    with path.open("a") as file:
+        file.write(f"{START + 9},1.0,1e20,1e20\n")
+    r2 = numbers(redrawn(path))["R²"]
+    assert re.fullmatch(r"-\d\.\d+e\+40", r2)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(-3, "less than 1 s"), (0.2, "less than 1 s"), (119, "119 s"), (121, "2 min"), (7300, "2 h"), (2e5, "2 days")],

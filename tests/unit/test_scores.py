@@ -19,6 +19,8 @@ CLASSIFIERS: dict[str, Callable[[np.random.Generator, int], Floats]] = {
     "rare": lambda random, n: random.beta(0.05, 50, n),
     "confident": lambda random, n: random.beta(0.05, 0.05, n),
     "a tree": lambda random, n: random.choice([0.0, 0.2, 0.201, 1.0], n),
+    "too sure": lambda random, n: 1 / (1 + np.exp(np.clip(random.normal(0, 20, n), -36, 600))),
+    "not sure": lambda random, n: random.normal(0.1, 2e-3, n),
     "always one half": lambda random, n: np.full(n, 0.5),
 }
 classifiers = pytest.mark.parametrize("classifier", CLASSIFIERS)
