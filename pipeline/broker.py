@@ -64,6 +64,10 @@ QUEUE_FORMS: list[tuple[Arguments, str]] = [  # forms that lose nothing by defau
     (QUORUM, "messages dropped by a policy are lost; a new queue would move them to the dead letters"),
     (None, "messages dropped by a policy are lost; a new queue would be a quorum queue with dead letters"),
 ]
+UNUSABLE = {  # forms that lose what is in them, by a word of the broker's answer
+    "stream": "the queue {queue} is a stream, which cannot be consumed like a queue",
+    "auto_delete": "the queue {queue} is deleted with its last consumer, and all its messages",
+}
 URL = r"amqps?://([^\s/?#@,'\"\[\]]*@)?([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[^\s/?#@,]*)?(\?[^\s#@,]*)?"
 
 log = logging.getLogger(__name__)
@@ -82,7 +86,9 @@ class BrokerSettings(Settings):
             extra={"secret": True},
         ),
     ] = "amqp://guest:guest@rabbitmq:5672/%2F"
-    amqp_exchange: str = ""  # published to, with the queue's name as the key; empty: the default exchange
+    amqp_exchange: Annotated[
+        str, Meta(pattern="^[ -~]{,255}$", description="a name of at most 255 ASCII characters")
+    ] = ""  # published to, with the queue's name as the key; empty: the default exchange
 
 
 class ConnectionLostError(Exception):
@@ -134,15 +140,18 @@ class Delivery(NamedTuple):
 def decode_value(encoded: bytes, offset: int, decode: Any = pika.data.decode_value) -> tuple[Any, int]:
     """The value of a header, and where the next one begins.
 
-    pika raises at a time that Python does not know, such as one in milliseconds: here, that is a number. Otherwise such
-    a message would end one connection after another.
+    pika raises at a time that Python does not know, such as one in milliseconds: here, that is a number; and at tables
+    or arrays that are nested too deeply: None. Otherwise such a message would end one connection after another.
     """
     try:
         return decode(encoded, offset)
-    except (ValueError, OverflowError, OSError):
-        if encoded[offset : offset + 1] != b"T":
-            raise
-        return struct.unpack_from(">q", encoded, offset + 1)[0], offset + 9
+    except (ValueError, OverflowError, OSError, RecursionError):
+        match encoded[offset : offset + 1]:
+            case b"T":
+                return struct.unpack_from(">q", encoded, offset + 1)[0], offset + 9
+            case b"F" | b"A":
+                return None, offset + 5 + struct.unpack_from(">I", encoded, offset + 1)[0]
+        raise
 
 
 pika.data.decode_value = decode_value
@@ -180,7 +189,7 @@ class State:
 
     connected: bool = False  # as logged
     outage: bool = False
-    warned: set[str] = field(default_factory=set)
+    warned: set[tuple[str, str]] = field(default_factory=set)  # the queue, and how it differs
     batch_size: float = 1  # messages, as measured
 
 
@@ -288,7 +297,7 @@ class Broker:
 
     async def _make_queue(self, queue: str) -> None:
         """Declare a queue. One that exists in another form is used, with a warning of what can be lost."""
-        differs = ""
+        differs = list[str]()
         for arguments, cost in QUEUE_FORMS:  # noqa: B007
             try:
                 await self._declare(queue, arguments)
@@ -297,19 +306,18 @@ class Broker:
                     return
                 if error.reply_code != 406:
                     raise
-                differs = differs or error.reply_text
+                differs.append(error.reply_text)
             else:
                 break
         else:
-            cost = "it may lose messages when the broker restarts, or by age or number"
-        if "'stream'" in differs:
-            raise UnusableError(
-                f"the queue {queue} is a stream, which cannot be consumed like a queue:"
-                " delete it, or let its program use another name"
-            )
-        if cost and queue not in self.state.warned:
-            log.warning("the queue %s exists in another form: %s (%s)", queue, cost, differs)
-            self.state.warned.add(queue)
+            cost = "it may lose messages when the broker restarts or its last consumer ends, or by age or number"
+        for word, problem in UNUSABLE.items():
+            if any(f"'{word}'" in text for text in differs):
+                cure = "delete it, or let its program use another name"
+                raise UnusableError(f"{problem.format(queue=queue)}: {cure}")
+        if differs and (queue, differs[0]) not in self.state.warned:
+            log.warning("the queue %s exists in another form: %s (%s)", queue, cost, differs[0])
+            self.state.warned.add((queue, differs[0]))
 
     def _tick(self) -> None:
         """Every half second: give a sign of life, notice missing confirms, log what is due."""
@@ -317,8 +325,6 @@ class Broker:
             return
         asyncio.get_running_loop().call_later(TICK, self._tick)
         now = time.monotonic()
-        if self.well:
-            self.alive.touch()
         if self.blocked or not self.unconfirmed:
             self.heard = now
         if now - self.heard > PATIENCE:  # a queue deleted under load can do that
@@ -326,6 +332,8 @@ class Broker:
         if not self.state.connected and (not self.state.outage or self.worked or now - self.since > SETTLED):
             log.info("connected to %s", self.address)
             self.state.connected, self.state.outage = True, False
+        if self.well and self.state.connected:
+            self.alive.touch()
         if self.unlogged:
             queue, reason = self.unlogged[-1]
             more = f" (and {len(self.unlogged) - 1:,} more in {TICK} s)" if len(self.unlogged) > 1 else ""
@@ -538,9 +546,10 @@ def prefetch_for(batch_size: float) -> int:
 def read_url(url: str) -> pika.URLParameters:
     """Raises UnusableError."""
     try:
+        url.encode()  # ValueError, where it is not UTF-8
         return pika.URLParameters(url)
     except (ValueError, TypeError, SyntaxError, OSError):  # pika's text may hold a part of the password
-        raise UnusableError("AMQP_URL: a port or an option in it is not one that pika takes") from None
+        raise UnusableError("AMQP_URL: a port, an option or a character in it is not one that pika takes") from None
 
 
 def in_parts(messages: Iterable[M]) -> Iterator[list[M]]:

@@ -40,6 +40,7 @@ HELD_OUT = 4  # rows 0, 4, 8, ... are streamed, the others are fitted on
 NUMBER_LENGTH = 26  # bytes of a number in JSON at most, with the comma that follows it
 SEPARATORS = ";\t|,"
 QUOTED = re.compile(r'"[^"]*"')
+csv.field_size_limit(2**24)  # characters in a cell, such as a letter; Python's own limit is 2**17
 MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", ".")  # and the same in upper case
 WORDS = {**dict.fromkeys(MISSING, float("nan")), "true": 1.0, "false": 0.0}
 NO_NUMBER = float("inf")
@@ -193,7 +194,9 @@ def _bundled(scaled: bool = True) -> pd.DataFrame:
 def _choose(names: list[str], settings: DataSettings) -> Columns:
     """Separate features, target and the columns to leave out."""
     target, columns = _name(settings.target), set(names)
-    dropped = [_name(name) for name in next(csv.reader([settings.drop_columns], skipinitialspace=True), []) if name]
+    dropped = [
+        _name(name) for name in next(csv.reader([_name(settings.drop_columns)], skipinitialspace=True), []) if name
+    ]
     for setting, wanted in (f"TARGET={target!r}", [target]), (f"DROP_COLUMNS={settings.drop_columns!r}", dropped):
         if unknown := [name for name in wanted if name and name not in columns]:
             raise UnusableError(f"{setting}: there is no column {listed(unknown)}; takes one of {listed(names)}")
@@ -215,8 +218,9 @@ def _choose(names: list[str], settings: DataSettings) -> Columns:
 
 def _leaving_out(names: list[str], settings: DataSettings) -> str:
     """The setting that leaves these columns out as well."""
-    quoted = [f'"{name}"' if "," in name else name for name in names]
-    return f"DROP_COLUMNS='{','.join(filter(None, [settings.drop_columns, *quoted]))}'"
+    quoted = ['"' + name.replace('"', '""') + '"' if {*name} & {",", '"'} else name for name in dict.fromkeys(names)]
+    columns = ",".join(filter(None, [settings.drop_columns, *quoted]))
+    return "DROP_COLUMNS='" + columns.replace("'", "'\\''") + "'"
 
 
 def _read_frame(settings: DataSettings, columns: Columns) -> pd.DataFrame:
@@ -293,8 +297,10 @@ def _number(text: str, translation: dict[int, int]) -> float:
 def _table(path: str) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
     """The names in the header, `Unnamed: 0` for one without, as in pandas; and the rows of cells below it."""
     with _open(path) as file:
-        lines = list(islice((line for line in file if line.strip()), 2))
-        count = {separator: [QUOTED.sub("", line).count(separator) for line in lines] for separator in SEPARATORS}
+        start = file.read(2**20)
+        plain = QUOTED.sub("", start).replace("\r", "\n").split("\n")  # without line breaks within names
+        lines = list(islice(filter(str.strip, plain), 2))
+        count = {separator: [line.count(separator) for line in lines] for separator in SEPARATORS}
         # A comma may be in names and numbers; any other that both lines have equally often separates for sure.
         sure = (each for each in SEPARATORS[:-1] if 0 < min(count[each], default=0) == max(count[each]))
         frequent = max(SEPARATORS, key=lambda each: (min(count[each], default=0), count[each]))
@@ -306,7 +312,7 @@ def _table(path: str) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
         if len(names) < 2:
             raise BadTableError(
                 "takes at least two columns, separated by comma, semicolon or tab; the first line is "
-                f"{''.join(lines[:1]).strip()[:80]!r}"
+                f"{''.join(start.strip().splitlines()[:1])[:80]!r}"
             )
         _check_names([name for name in names if name])
         yield [name or f"Unnamed: {i}" for i, name in enumerate(names)], rows
@@ -338,16 +344,21 @@ def _open(name: str) -> Any:
     with opener(path, "rb") as file:
         start = file.read(2**20)
     encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8")
+    errors = "as cp1252" if encoding.startswith("utf-8") else "replace"
     kind = files.recognize(start)
     if b"\0" in start and not encoding.startswith(("utf-16", "utf-32")):
         kind = kind or "binary, or UTF-16 without a byte order mark: save it as UTF-8"
     if kind:
         raise BadTableError(f"takes a CSV with a header, but the file is {kind}")
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(start)
-    except UnicodeDecodeError:
-        encoding = "cp1252" if encoding == "utf-8" else encoding  # which Excel writes in the western world
-    return opener(path, "rt", encoding=encoding, errors="replace", newline="")
+    return opener(path, "rt", encoding=encoding, errors=errors, newline="")
+
+
+def _as_cp1252(error: Any) -> tuple[str, int]:
+    """Bytes that are not UTF-8 are Windows-1252, which Excel writes in the western world."""
+    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
+
+
+codecs.register_error("as cp1252", _as_cp1252)
 
 
 def _name(text: str) -> str:

@@ -70,7 +70,7 @@ def parse(text: bytes, kind: type[M]) -> M | str:
     try:
         message: M = decoders[kind].decode(text)
         if text.count(b'"') > 4:  # there are more keys than two, and one of them may be repeated
-            json.loads(text, object_pairs_hook=_unique)
+            json.loads(text, object_pairs_hook=_unique, parse_int=str)  # Python limits the digits of an int
     except RecursionError:
         return "its arrays or objects are nested too deeply"
     except ValueError as error:

@@ -20,7 +20,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 if TYPE_CHECKING:  # loading them takes a second
     import numpy as np
@@ -152,27 +152,44 @@ class Regressor:
             raise BadModelError(
                 f"MODEL_PATH={path!r}: takes a fitted model, which has a method predict, but it holds {what}"
             )
-        self.n_features: int | None = getattr(self.model, "n_features_in_", None)
-        self.names: Any = getattr(self.model, "feature_names_in_", None)  # where it was fitted on named columns
+        self.n_features: int | None = self._attribute("n_features_in_") or None  # CatBoost's may be 0
+        self.names: Any = self._attribute("feature_names_in_")  # where it was fitted on named columns
         self.labels = self._class_labels(positive_class)
         if reason := self._try_out():
             raise BadModelError(f"MODEL_PATH={path!r}: this {kind} {reason}")
         if data.dataset:
             self._check_columns(data)
 
+    def _attribute(self, name: str) -> Any:
+        """An attribute of the model; None where it has none, or fails to say."""
+        with suppress(Exception):
+            return getattr(self.model, name, None)
+        return None
+
+    def _classes(self) -> Any:
+        """The array of a classifier's classes, or a list of arrays, one for each target; None for a regressor."""
+        import numpy as np
+
+        classes = self._attribute("classes_")
+        if isinstance(classes, list) and any(isinstance(each, np.ndarray) for each in classes):
+            return classes
+        return None if classes is None or not np.size(classes) else np.asarray(classes)  # CatBoost's regressors: empty
+
     def _class_labels(self, positive_class: str) -> NDArray[np.float64] | None:
         """The number that each class of a classifier counts as; None where the model is asked for its own answers."""
         import numpy as np
 
-        classes: Any = getattr(self.model, "classes_", None)
+        classes = self._classes()
         usable = isinstance(classes, np.ndarray) and classes.ndim == 1 and hasattr(self.model, "predict_proba")
         if positive_class:
             if not usable:
                 raise BadModelError(f"POSITIVE_CLASS={positive_class!r}: the model gives no probabilities of classes")
-            positive = np.array([name in (positive_class, f"{positive_class}.0") for name in map(str, classes)])
+            names = [str(name).strip() for name in classes]  # as a setting is
+            positive = np.array([name in (positive_class, f"{positive_class}.0") for name in names])
             if not positive.any():
-                names = listed([str(name) for name in classes])
-                raise BadModelError(f"POSITIVE_CLASS={positive_class!r}: takes one of the model's classes: {names}")
+                raise BadModelError(
+                    f"POSITIVE_CLASS={positive_class!r}: takes one of the model's classes: {listed(names)}"
+                )
             return positive.astype(float)
         return classes.astype(float) if usable and len(classes) == 2 and classes.dtype.kind in "biuf" else None
 
@@ -180,11 +197,11 @@ class Regressor:
         """Ask for one prediction, of zeros: the reason why the model can never answer, if there is one."""
         import numpy as np
 
-        classes: Any = getattr(self.model, "classes_", 0)
+        classes = self._classes()
         if isinstance(classes, list):  # one array of classes for each target
             return f"answers {len(classes)} numbers for one vector: fit it on one target"
-        if self.labels is None and np.asarray(classes).dtype.kind not in "biuf":
-            answers = f"answers {listed([str(name) for name in self.model.classes_])}, not numbers"
+        if self.labels is None and classes is not None and np.asarray(classes).dtype.kind not in "biuf":
+            answers = f"answers {listed([str(name) for name in classes])}, not numbers"
             if not hasattr(self.model, "predict_proba"):
                 return f"{answers}, and gives no probabilities: fit it on 0 and 1, or with CalibratedClassifierCV"
             return f"{answers}: name the one whose probability to predict in POSITIVE_CLASS"
@@ -193,15 +210,19 @@ class Regressor:
                 from sklearn.utils.validation import check_is_fitted
 
                 check_is_fitted(self.model)
-            y = self._ask([[0.0] * (self.n_features or 1)])
+            zeros = [[0.0] * (self.n_features or 1)]
+            y = self._ask(zeros)
+            outputs = np.size(y if self.labels is None else self.model.predict(self._table(zeros)))
         except Exception as error:
             if "NotFittedError" in [kind.__name__ for kind in type(error).__mro__]:  # importing it takes a second
                 return "is not fitted: call fit before it is saved"
             return None  # a model may reject a vector of zeros
         if y.dtype.kind in "US" or (y.dtype == object and any(isinstance(value, str) for value in y.flat)):
             return f"answers text, such as {str(y.flat[0])!r}, not numbers"
-        if np.size(y) != 1:
-            return f"answers {np.size(y)} numbers for one vector: fit it on one target"
+        if outputs != 1:  # of a classifier with several labels, the probabilities are not those of classes
+            return f"answers {outputs} numbers for one vector: fit it on one target"
+        if y.dtype.kind not in "biufO" or not isinstance(y.flat[0], SupportsFloat):
+            return f"answers an object of type {type(y.flat[0]).__name__}, not a number"
         return None
 
     def _check_columns(self, data: DataSettings) -> None:
@@ -220,18 +241,26 @@ class Regressor:
                 f"{given}: the model was fitted on {self.n_features} features, not on {len(columns)}: {listed(columns)}"
             )
 
+    def _table(self, vectors: Vectors) -> Any:
+        """n vectors of d features in the form that the model was fitted on, None as NaN."""
+        import numpy as np
+
+        X = np.array(vectors, float)
+        if self.names is None:
+            return X
+        import pandas as pd
+
+        return pd.DataFrame(X, columns=self.names)
+
     def _ask(self, vectors: Vectors) -> NDArray[Any]:
         """What the model answers to n vectors of d features."""
         import numpy as np
 
-        X: Any = np.array(vectors, float)  # None becomes NaN
-        if self.names is not None:
-            import pandas as pd
-
-            X = pd.DataFrame(X, columns=self.names)
+        X = self._table(vectors)
         if self.labels is not None:
             return np.asarray(self.model.predict_proba(X)) @ self.labels
-        return np.asarray(self.model.predict(X))
+        answers = self.model.predict(X)
+        return np.ma.filled(answers.astype(float), np.nan) if np.ma.isMaskedArray(answers) else np.asarray(answers)
 
     def predict(self, vectors: Vectors) -> list[float | str]:
         """One prediction for each of n vectors of d features, or the reason why there is none.

@@ -96,12 +96,13 @@ def run(service: str, kind: type[T], main: Callable[[T], Awaitable[None]]) -> No
 async def _until_told_to_stop(main: Awaitable[None]) -> None:
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(main)
 
-    def stop() -> None:
-        task.cancel()
-        loop.call_later(STOP, os._exit, 0)
+    def stop(*_: object) -> None:
+        loop.call_soon_threadsafe(task.cancel)
+        signal.setitimer(signal.ITIMER_REAL, STOP)
 
-    for number in STOPS:
-        loop.add_signal_handler(number, stop)
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    for number in STOPS:  # not by the loop, which may be busy
+        signal.signal(number, stop)
     await asyncio.wait({task})
     if task.cancelled():
         os._exit(0)  # what still runs in a thread would be waited for

@@ -10,7 +10,7 @@ or in part: the next write, or the next start, writes them.
 """
 
 from pipeline.broker import Broker, BrokerSettings, QueuedMessage, stay_connected
-from pipeline.files import HEADER, sync_folder
+from pipeline.files import HEADER, LARGEST, sync_folder
 from pipeline.messages import DEAD_LETTERS, Y_PRED, Y_TRUE, Value, parse
 from pipeline.settings import UnusableError, run
 
@@ -24,8 +24,8 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -89,11 +89,12 @@ async def main(settings: MetricSettings) -> None:
     exporter = Exporter(metric_log, settings.metrics_host, settings.metrics_port) if settings.metrics_port else None
 
     async def serve(broker: Broker) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(join_pairs(broker, metric_log))
-            tasks.create_task(expire(broker, metric_log, settings.pending_ttl))
-            if exporter:
-                tasks.create_task(exporter.update_again_and_again())
+        with metric_log.clock_running():
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(join_pairs(broker, metric_log))
+                tasks.create_task(expire(broker, metric_log, settings.pending_ttl))
+                if exporter:
+                    tasks.create_task(exporter.update_again_and_again())
 
     try:
         await stay_connected("metric", settings, (DEAD_LETTERS, Y_TRUE, Y_PRED), serve)
@@ -218,7 +219,7 @@ class MetricLog:
         self.state_path, self.wal_path = folder / STATE_NAME, folder / WAL
         self.lock = asyncio.Lock()
         self.repeats = self.contradictions = 0
-        self.started = time.monotonic()
+        self.started = self.stopped = time.monotonic()
         self.csv = -1
         self.lock_folder()
         try:
@@ -232,6 +233,8 @@ class MetricLog:
         self.write_due_rows()
 
     def close(self) -> None:
+        with suppress(OSError, sqlite3.Error):
+            self.keep_state()
         self.db.close()
         os.close(self.folder_descriptor)
 
@@ -259,9 +262,10 @@ class MetricLog:
                         waiting[half.id] = half
                     continue
                 self.repeats += 1
-                if not math.isclose(pair[half.queue], half.value, rel_tol=1e-9):
+                exact = half.queue == Y_TRUE  # a model may answer differently in another batch: there the first counts
+                if not math.isclose(pair[half.queue], half.value, rel_tol=0.0 if exact else 1e-9):
                     self.contradictions += 1
-                    if half.queue == Y_TRUE:  # a model may answer differently in another batch: there the first counts
+                    if exact:
                         contradictions.append((half, f"y_true of id {half.id!r} is {pair[Y_TRUE]!r} already"))
             now = self.clock()
             self.db.executemany("DELETE FROM halves WHERE id = ?", [(sample_id,) for sample_id, _, _ in joined])
@@ -285,8 +289,17 @@ class MetricLog:
         halves = self.db.execute(f"SELECT id, queue, value FROM halves WHERE id IN ({marks})", ids)
         return known | {sample_id: {queue: value} for sample_id, queue, value in halves}
 
+    @contextmanager
+    def clock_running(self) -> Iterator[None]:
+        """While there is a connection: during an outage, a partner may wait in its queue."""
+        self.started += time.monotonic() - self.stopped
+        try:
+            yield
+        finally:
+            self.stopped = time.monotonic()
+
     def clock(self) -> float:
-        """Seconds that a metric has been running on this folder: a wall clock can jump, and is no stopwatch."""
+        """Seconds that a metric has been at work on this folder: a wall clock can jump, and is no stopwatch."""
         return self.ran + time.monotonic() - self.started
 
     def save_clock(self, step: float) -> None:
@@ -514,9 +527,13 @@ class Models:
         """Append a line where another model begins to predict; two at the same time make one line a minute."""
         for half in halves:
             if half.model != self.current and SHA256.fullmatch(half.model) and time.monotonic() > self.due:
-                with self.path.open("a") as file:
-                    file.write(f"id,sha256\n{half.id!r},{half.model}\n"[0 if file.tell() == 0 else 10 :])
-                self.current, self.due = half.model, time.monotonic() + 60
+                self.due = time.monotonic() + 60
+                try:
+                    with self.path.open("a") as file:
+                        file.write(f"id,sha256\n{half.id!r},{half.model}\n"[0 if file.tell() == 0 else 10 :])
+                    self.current = half.model
+                except OSError as error:  # the rows are what counts
+                    log.warning("plot cannot show the model: %s", error)
 
 
 class Exporter:
@@ -535,8 +552,9 @@ class Exporter:
         self.update()
         try:
             server, _ = start_http_server(port, host)
-        except OSError as error:
-            raise UnusableError(f"METRICS_PORT={port}, METRICS_HOST={host!r}: {error.strerror}") from None
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", "") or "not a name of a host"
+            raise UnusableError(f"METRICS_PORT={port}, METRICS_HOST={host!r}: {reason}") from None
         server.handle_error = lambda *_: None  # type: ignore[method-assign]  # no traceback when a client hangs up
         # Slow clients must not use up the files of this process.
         server.verify_request = lambda *_: threading.active_count() < SCRAPERS  # type: ignore[method-assign]
@@ -553,7 +571,7 @@ class Exporter:
         for seq, error in self.metric_log.db.execute(query, (self.seen, self.metric_log.written)):
             self.seen = seq
             self.rows.inc()
-            if math.isfinite(error * error):  # one that is not would make the sums useless for good
+            if error <= LARGEST:  # a larger one would make the sums useless for good
                 self.error.observe(error)
                 self.squared_error.inc(error * error)
         self.waiting.set(*self.metric_log.db.execute("SELECT count(*) FROM halves").fetchone())

@@ -317,7 +317,8 @@ def answer_batches(file: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service
     with contextlib.suppress(AttributeError):  # which only Linux has
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a model that hangs ends with the service
-    answers = os.fdopen(os.dup(1), "wb")
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # a model that reads its input gets none of the requests
     os.dup2(2, 1)  # what a model prints goes to the log
 
     def send(answer: Loaded | Unusable | Answers) -> None:
@@ -329,12 +330,12 @@ def answer_batches(file: str) -> None:
             settings = read(ModelSettings)
             regressor = Regressor(settings.model_path, settings.model_sha256, settings, settings.positive_class, file)
             send(Loaded(regressor.sha256))
-            for line in sys.stdin.buffer:
+            for line in requests:
                 send(Answers(answer_messages(regressor, msgspec.json.decode(line, type=list[bytes]))))
         except UnusableError as error:
-            send(Unusable(str(error)))
+            send(Unusable(readable(str(error))))
         except Exception as error:  # out of memory, for example: not the fault of a vector
-            send(Unusable(describe(error)))
+            send(Unusable(readable(describe(error))))
 
 
 def answer_messages(regressor: Regressor, bodies: list[bytes]) -> list[Prediction | Rejection]:

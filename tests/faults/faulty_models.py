@@ -48,6 +48,11 @@ class Raising(Sum):
         raise ValueError("cannot predict that")
 
 
+class ReadingItsInput(Sum):
+    def flaw(self, y: NDArray[np.float64], magic: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return y + float(input())
+
+
 class RaisingALongText(Sum):
     """With more text than fits in a frame."""
 

@@ -98,9 +98,13 @@ class Encoded(bytes):
 def test_a_property_that_pika_cannot_read_stops_nothing(
     client: Client, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue: str
 ) -> None:
-    """A time in milliseconds, or one before 1970, as other clients may write it; a text that is not UTF-8."""
+    """A time in milliseconds, or one before 1970, as other clients may write it; deep nesting; no UTF-8."""
     milliseconds, negative = (Encoded(b"T" + struct.pack(">q", time)) for time in (1_764_271_234_567, -62_135_596_800))
-    values: list[Any] = [milliseconds, negative, [milliseconds], {"sent": milliseconds}]
+    array = table = Encoded(b"t\x01")
+    for _ in range(5000):
+        array = Encoded(b"A" + struct.pack(">I", len(array)) + array)
+        table = Encoded(b"F" + struct.pack(">I", len(table) + 2) + b"\x01k" + table)
+    values: list[Any] = [milliseconds, negative, [milliseconds], {"sent": milliseconds}, array, table]
 
     def encode(pieces: list[bytes], value: object, otherwise: Any = pika.data.encode_value) -> int:
         if not isinstance(value, Encoded):
@@ -154,6 +158,7 @@ def test_four_messages_of_70_mib_become_dead_letters(client: Client, run: Run, t
         ("RaisingALongText", "no"),
         ("RaisingASurrogate", "failed"),
         ("Deadly", "died of it"),
+        ("ReadingItsInput", "EOFError"),
     ],
 )
 def test_a_vector_that_the_model_cannot_take_is_rejected_alone(

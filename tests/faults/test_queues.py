@@ -61,6 +61,31 @@ def test_a_stream_is_rejected_in_one_line(client: Client, run: Run, name: str, q
     assert service.log.count("\n") == 1
 
 
+@pytest.mark.parametrize(("name", "queue"), [("model", "features"), ("metric", "y_true")])
+def test_a_queue_that_ends_with_its_consumer_is_rejected_with_what_is_in_it(
+    client: Client, run: Run, name: str, queue: str
+) -> None:
+    client.channel.queue_declare(queue, durable=True, auto_delete=True)
+    for sample_id in range(100):
+        client.publish(queue, {"id": sample_id, "body": 1})
+    service = run(name)
+    assert service.wait() == 2
+    assert f"the queue {queue} is deleted with its last consumer, and all its messages: delete it" in service.log
+    assert service.log.count("\n") == 1
+    assert client.count(queue) == 100
+
+
+def test_each_form_of_a_queue_is_warned_of(client: Client, run: Run, node: Node) -> None:
+    client.declare("y_true")
+    metric = run("metric")
+    metric.wait_for_log("exists in another form: messages dropped by a policy")
+    client.delete("y_true")
+    client.channel.queue_declare("y_true", **HARMFUL["age"])
+    node.ctl("close_all_connections", "test")
+    metric.wait_for_log("exists in another form: it may lose messages")
+    client.connection = Client(node.url).connection
+
+
 @pytest.fixture
 def policy(node: Node) -> Iterator[Callable[[str], str]]:
     """Set a policy on y_true; it ends with the test."""

@@ -29,6 +29,17 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", path], check=False)
 
 
+def test_a_service_that_connects_in_vain_gives_no_sign_of_life(client: Client, run: Run) -> None:
+    """It would count as healthy otherwise, since it connects every second."""
+    features = run("features", AMQP_EXCHANGE="nowhere", INTERVAL=0.1)
+    features.wait_for_log("no connection")
+    file = features.log_path.parent / "features.alive"
+    seen = file.stat().st_mtime_ns if file.exists() else 0
+    time.sleep(4)
+    assert (file.stat().st_mtime_ns if file.exists() else 0) == seen
+    assert features.log.count("connected to") <= 1
+
+
 def make_read_only(folder: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
 

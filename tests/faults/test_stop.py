@@ -10,6 +10,8 @@ from local import Node
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -133,6 +135,27 @@ def test_stop_as_soon_as_the_service_has_begun(run: Run, name: str) -> None:
     eventually(service.answers_sigterm)
     stop(service)
     assert service.log == ""
+
+
+def test_stop_of_a_service_that_is_busy() -> None:
+    """Such as metric that writes a CSV of a million rows again."""
+    program = """
+from pipeline.settings import Settings, run
+
+async def main(settings):
+    print("busy", flush=True)
+    while True:
+        pass
+
+run("busy", Settings, main)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE) as service:
+        assert service.stdout
+        service.stdout.readline()
+        begun = time.monotonic()
+        service.terminate()
+        assert service.wait(30) == 0
+        assert time.monotonic() - begun < 2
 
 
 def test_stop_while_data_is_loaded(run: Run, tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ BAD = [
     ),
     ("features", {"DATASET": "/nowhere.csv"}, "DATASET='/nowhere.csv'"),
     ("features", {"TARGET": "nose"}, "TARGET='nose': there is no column nose; takes one of age, sex, bmi"),
+    ("features", {"AMQP_EXCHANGE": "é" * 200}, "takes a name of at most 255 ASCII characters"),
+    ("features", {"AMQP_EXCHANGE": "\udcff"}, "takes a name of at most 255 ASCII characters"),
+    ("features", {"AMQP_URL": "amqp://guest:\udcff@localhost/"}, "a character in it is not one that pika takes"),
+    ("features", {"DROP_COLUMNS": "age,\nnose"}, "there is no column nose"),
+    ("metric", {"METRICS_PORT": "29999", "METRICS_HOST": "x" * 70}, "not a name of a host"),
     ("features", {"AMQP_URL": "http://example.org"}, "AMQP_URL: takes amqp://user:password@host:port/vhost"),
     (
         "features",
@@ -48,6 +53,15 @@ def test_a_bad_setting_stops_the_service(run: Run, name: str, env: dict[str, str
     assert service.wait() == 2
     assert message in service.log
     assert service.log.count("\n") == 1
+
+
+@pytest.mark.broker
+def test_a_name_that_is_not_utf_8_is_shown_by_the_process_of_the_model(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "some.csv").write_text("a,b,y\n1,2,3\n4,5,6\n")
+    model = run("model", DATASET=tmp_path / "some.csv", TARGET="gr\udcf6sse")
+    assert model.wait() == 2
+    assert "there is no column gr?sse" in model.log
+    assert model.log.count("\n") == 1
 
 
 @pytest.mark.broker

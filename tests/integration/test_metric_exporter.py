@@ -115,10 +115,13 @@ def test_an_error_too_large_for_a_float_leaves_the_sum_useful(client: Client, ru
     client.publish("y_true", {"id": 1, "body": 1e308})
     client.publish("y_pred", {"id": 1, "body": -1e308})
     pair(client, 2, 3.0)
-    eventually(lambda: scrape(port)["metric_rows_total"] == 2, "both rows")
+    pair(client, 3, 1.3e154)  # two squares of it are infinite
+    pair(client, 4, 1.3e154)
+    eventually(lambda: scrape(port)["metric_rows_total"] == 4, "all rows")
     figures = scrape(port)
     assert (figures["metric_absolute_error_sum"], figures["metric_absolute_error_count"]) == (3.0, 1)
-    assert len(rows(tmp_path / "logs")) == 2
+    assert figures["metric_squared_error_total"] == 9.0
+    assert len(rows(tmp_path / "logs")) == 4
 
 
 @pytest.fixture

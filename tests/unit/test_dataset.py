@@ -7,6 +7,7 @@ from pipeline.settings import UnusableError
 import bz2
 import gzip
 import lzma
+import re
 import subprocess
 import sys
 import time
@@ -117,6 +118,41 @@ def test_one_cell_that_says_what_its_comma_means_is_enough(tmp_path: Path, rows:
 def test_commas_may_be_in_names_and_numbers(tmp_path: Path, header: str, row: str, names: list[str]) -> None:
     dataset = read(tmp_path, f"{header}\n{row}\n{row}\n")
     assert [*dataset.X.columns, dataset.y.name] == names
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_name_may_have_a_line_break(tmp_path: Path, separator: str, line_break: str) -> None:
+    """Which Excel writes for one made by Alt+Enter."""
+    lines = [f'"blood{line_break}pressure"{separator}"y{line_break}(mm)"', f"1{separator}2", f"3{separator}4", ""]
+    check(read(tmp_path, line_break.join(lines)), ["blood pressure", "y (mm)"], [[1, 2], [3, 4]])
+
+
+def test_bytes_that_are_not_utf_8_are_windows_1252_wherever_they_are(tmp_path: Path) -> None:
+    start, end = "ward;größe;y\n" + "x;1;2\n" * 200_000, "Möller;3;4\nMüller;5;6\n"
+    path = written(tmp_path, start.encode() + end.encode("cp1252"))
+    assert read_names(DataSettings(dataset=path)) == ["ward", "größe", "y"]
+    column = read_column(DataSettings(dataset=path, drop_columns="ward"), "ward")
+    assert column.tolist()[-2:] == ["Möller", "Müller"]
+
+
+def test_a_line_break_in_a_setting_is_a_blank(tmp_path: Path) -> None:
+    assert [*read(tmp_path, "a,b,c,y\n1,2,3,4\n5,6,7,8\n", drop="a,\r\nb\n").X.columns] == ["c"]
+
+
+@pytest.mark.parametrize("name", ["patient's id", 'h, 5"', '"q" x', "a b"])
+def test_the_setting_that_is_advised_can_be_pasted(tmp_path: Path, name: str) -> None:
+    quoted = '"' + name.replace('"', '""') + '"'
+    content = f"{quoted},b,y\nno,2,3\nno,5,6\n"
+    (advice,) = re.findall(r"DROP_COLUMNS=.*", rejection(tmp_path, content))
+    script = f'{advice}; printf %s "$DROP_COLUMNS"'
+    drop = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert [*read(tmp_path, content, drop=drop).X.columns] == ["b"]
+
+
+def test_a_cell_may_be_a_letter(tmp_path: Path) -> None:
+    text = "a word " * 50_000
+    check(read(tmp_path, f'a,note,y\n1,"{text}",3\n4,,6\n', drop="note"), ["a", "y"], [[1, 3], [4, 6]])
 
 
 def test_columns_of_the_bundled_data_are_in_their_own_units() -> None:

@@ -95,8 +95,9 @@ def test_an_id_leaves_the_model_unchanged_to_the_character(committed: Regressor,
         '{"id":1,"body":[1],"ед":"мг"}'.encode(),
         b'{"id":1,"body":[1],"note":"None, NaN and \'quotes\'"}',
         b'{"\\u0069d":1,"body":[1]}',
+        b'{"id":1,"body":[1],"serial":' + b"9" * 5000 + b"}",
     ],
-    ids=["byte order mark", "white space", "other keys", "Cyrillic", "words in a text", "an escape in a key"],
+    ids=["byte order mark", "white space", "other keys", "Cyrillic", "words in a text", "an escape in a key", "digits"],
 )
 def test_what_is_json_all_the_same_is_taken(body: bytes) -> None:
     message = parse(body, Vector)

@@ -93,6 +93,47 @@ def test_the_first_of_two_contradicting_halves_wins(log: MetricLog, logs: Path) 
     assert rows(logs) == [(1.0, 2.0, 5.0, 3.0)]
 
 
+def test_labels_that_differ_in_their_last_digits_differ(log: MetricLog) -> None:
+    """Such as times."""
+    first, second = add(log, ("y_true", 1.0, 1699541234.5), ("y_true", 1.0, 1699541235.0))
+    assert first is None
+    assert second is not None
+
+
+def test_rows_are_written_although_the_model_cannot_be_noted(
+    log: MetricLog, logs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (logs / "models.csv").mkdir()
+    for sample_id in 1.0, 2.0:
+        log.add([Half("y_true", sample_id, 2.0, b""), Half("y_pred", sample_id, 5.0, b"", "a" * 64)])
+    assert rows(logs) == [(1.0, 2.0, 5.0, 3.0), (2.0, 2.0, 5.0, 3.0)]
+    (warning,) = caplog.messages
+    assert "plot cannot show the model: " in warning
+
+
+def test_the_clock_stands_during_an_outage(log: MetricLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partner may wait in its queue."""
+    now = log.started
+    monkeypatch.setattr("metric.time.monotonic", lambda: now)
+    for connected, outage in (10, 1000), (5, 7), (1, 0):
+        with log.clock_running():
+            now += connected
+        now += outage
+    with log.clock_running():
+        assert log.clock() == pytest.approx(16)
+
+
+def test_what_waits_outlives_a_stop_right_after_its_file_was_taken_away(logs: Path) -> None:
+    log = MetricLog(logs)
+    add(log, ("y_true", 90.0, 1.0))
+    (logs / "metric_state.sqlite3").unlink()
+    log.close()
+    log = MetricLog(logs)
+    add(log, ("y_pred", 90.0, 2.0))
+    log.close()
+    assert rows(logs) == [(90.0, 1.0, 2.0, 1.0)]
+
+
 def test_a_prediction_that_differs_in_the_last_bit_is_a_repeat(log: MetricLog) -> None:
     assert add(log, ("y_pred", 1.0, 0.1 + 0.2), ("y_pred", 1.0, 0.3)) == [None, None]
 

@@ -27,6 +27,7 @@ import pandas as pd
 import pytest
 import sklearn
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes
 from sklearn.dummy import DummyClassifier
@@ -34,6 +35,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegresso
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -312,6 +314,15 @@ def test_a_class_of_the_users_module(tmp_path: Path, module: str) -> None:
             make_pipeline(LogisticRegression()).fit(X, ["b", "a"] * 20),
             "not numbers: name the one whose probability to predict in POSITIVE_CLASS",
         ),
+        (
+            OneVsRestClassifier(LogisticRegression()).fit(X, np.column_stack([X[:, 0] > 0, X[:, 1] > 0])),
+            "answers 2 numbers for one vector: fit it on one target",  # its two probabilities are of two labels
+        ),
+        (Answers(lambda n: csr_matrix(np.ones((n, 1)))), "answers an object of type "),
+        (Answers(lambda n: dict.fromkeys(range(n))), "answers an object of type dict, not a number"),
+        (Answers(lambda n: np.full(n, 1 + 2j)), "answers an object of type complex128, not a number"),
+        (Answers(lambda n: np.full(n, "2026-01-01", "datetime64[s]")), "answers an object of type datetime64"),
+        (Answers(lambda n: None), "answers an object of type NoneType, not a number"),
         (Answers(lambda n: ["high"] * n), "answers text, such as 'high', not numbers"),
         (Answers(lambda n: np.array(["high"] * n, object)), "answers text, such as 'high'"),
         (Answers(lambda n: np.zeros((n, 2))), "answers 2 numbers"),
@@ -431,6 +442,56 @@ def test_the_columns_of_the_dataset_must_be_those_of_the_model(
     else:
         with pytest.raises(UnusableError, match=what):
             regressor(tmp_path, fitted, dataset=str(path), **data)
+
+
+class CatBoostLike(Answers):
+    """What CatBoost's regressors say of themselves after they were pickled."""
+
+    n_features_in_ = 0
+    classes_ = np.array([], object)
+
+
+class Unwilling(Answers):
+    classes_ = None
+
+    @property
+    def n_features_in_(self) -> int:
+        raise RuntimeError("not known")
+
+
+class Listing(Answers):
+    """A classifier of somebody's own."""
+
+    classes_: Any = (0, 1)
+
+    def predict_proba(self, X: Any) -> Any:
+        return [[0.25, 0.75]] * len(X)
+
+
+class ListingTexts(Listing):
+    classes_ = [" no", " yes"]  # noqa: RUF012
+
+
+@pytest.mark.parametrize(
+    ("model", "positive_class", "answer"),
+    [
+        (CatBoostLike(lambda n: [0.5] * n), "", 0.5),
+        (Unwilling(lambda n: [0.5] * n), "", 0.5),
+        (Listing(lambda n: [1] * n), "", 0.75),
+        (ListingTexts(lambda n: ["yes"] * n), "yes", 0.75),
+        (Answers(lambda n: np.ma.array([0.5] * n, mask=False)), "", 0.5),
+    ],
+)
+def test_classes_of_other_packages_and_of_ones_own_are_asked(
+    tmp_path: Path, model: Any, positive_class: str, answer: float
+) -> None:
+    ready = Regressor(saved(tmp_path, model), None, DataSettings(), positive_class)
+    assert ready.predict([[1.0, 2.0]]) == [answer]
+
+
+def test_a_masked_answer_is_none(tmp_path: Path) -> None:
+    model = regressor(tmp_path, Answers(lambda n: np.ma.array([0.5] * n, mask=[i == 1 for i in range(n)])))
+    assert model.predict([[1.0], [2.0]]) == [0.5, "the model failed: it answered nan"]
 
 
 @pytest.mark.parametrize(("header", "what"), [("a,b,c,y", ""), ("a,b,y", "fitted on the columns Column_0, Column_1")])
