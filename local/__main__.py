@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +26,9 @@ SERVICES = ("features", "model", "metric", "plot")
 OPTIONS = {"challenger", "history"}  # of those that make up takes
 FIRST_DELAY, LONGEST_DELAY = 0.1, 60.0  # seconds before a service is started again; Docker's own values
 SETTLED = 10.0  # seconds of life after which the delay begins anew
+STOPS = [signal.SIGINT, signal.SIGTERM]
+if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not under nohup
+    STOPS.append(signal.SIGHUP)  # the terminal was closed
 SERVICE_STOP_DEADLINE = 10.0  # seconds, as Docker's; a service takes less than 2
 
 
@@ -39,8 +43,10 @@ def main() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SystemExit("make local: is already running in this folder") from None
+        check_place(folder)
         install_rabbitmq()
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in STOPS:
+            signal.signal(number, signal.default_int_handler)
         plugins = ["rabbitmq_shovel"] if "challenger" in options else []
         broker = Node(folder / "broker", port=free_port(5672), management_port=free_port(15672), plugins=plugins)
         try:
@@ -61,9 +67,21 @@ def main() -> None:
         except KeyboardInterrupt:
             pass  # before the services were started
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPS:
                 signal.signal(number, signal.SIG_IGN)  # once is enough
             broker.stop()
+
+
+def check_place(folder: Path) -> None:
+    """Exit if the repository was moved: RabbitMQ keeps the path of its data within them, and finds no queue then."""
+    place = folder / "place"
+    before = place.read_text() if place.exists() and (folder / "broker").exists() else str(folder)
+    if before != str(folder):
+        raise SystemExit(
+            f"make local: the broker's data were made in {before}, and RabbitMQ does not find its queues elsewhere."
+            f" Move the repository back, or delete the messages that wait: rm -r {shlex.quote(str(folder / 'broker'))}"
+        )
+    place.write_text(str(folder))
 
 
 def chosen_options() -> set[str]:
@@ -120,7 +138,7 @@ async def supervise(broker: Node, logs: Path, options: set[str]) -> None:
         own |= {name: os.environ.get(f"CHALLENGER_{name}", "") for name in ("MODEL_PATH", "MODEL_SHA256")}
         services += [(f"challenger-{name}", environment | own) for name in ("model", "metric", "plot")]
     stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPS:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     tasks = [asyncio.create_task(keep_running(*service)) for service in services]
     tasks.append(asyncio.create_task(keep_broker(broker)))
@@ -206,7 +224,8 @@ async def relay(name: str, process: asyncio.subprocess.Process) -> None:
 
 
 def say(name: str, text: str) -> None:
-    print(f"{name:8} | {text}", flush=True)
+    with suppress(OSError):  # the terminal may be gone
+        print(f"{name:8} | {text}", flush=True)
 
 
 if __name__ == "__main__":

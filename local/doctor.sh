@@ -76,6 +76,8 @@ if [ -e logs/metric_log.csv ]; then
     line logs/ "has $(($(wc -l <logs/metric_log.csv) - 1)) rows; the owner is $(stat -c %U logs)"
 fi
 [ -z "$(options)" ] || line OPTIONS "$(options)"
+unknown=$(unknown_settings | paste -sd' ' -)
+[ -z "$unknown" ] || line .env "$unknown: no setting of this project, see .env.example"
 for name in COMPOSE_FILE DATASET MODEL_PATH; do
     [ -z "$(setting "$name")" ] || line "$name" "$(setting "$name")"
 done

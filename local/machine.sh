@@ -6,11 +6,23 @@ fail() {
     exit 2
 }
 
+# in_env NAME: its values in .env, written in any way that Compose takes.
+in_env() {
+    tr -d '\r' <.env | sed -nE "s/^[[:space:]]*(export[[:space:]]+)?$1[[:space:]]*=[[:space:]]*//p" |
+        sed -E "s/[[:space:]]+#.*//; s/[\"']//g; s/[[:space:]]+\$//"
+}
+
+# Names in .env that are no setting of this project: misspelt, perhaps.
+unknown_settings() {
+    [ ! -f .env ] || sed -nE "s/^[[:space:]]*(export[[:space:]]+)?([A-Za-z0-9_]+)[[:space:]]*=.*/\2/p" .env |
+        grep -vE '^(COMPOSE|DOCKER)_' | grep -vxFf <(sed -nE 's/^#([A-Z0-9_]+)=.*/\1/p' .env.example) || true
+}
+
 # setting NAME [DEFAULT]: the value from the environment, otherwise from .env; empty counts as not set.
 setting() {
     local value=${!1:-}
     if [ -z "$value" ] && [ -f .env ]; then
-        value=$(sed -n "s/^$1=//p" .env | tail -n 1 | tr -d "\"'\r")
+        value=$(in_env "$1" | tail -n 1)
     fi
     echo "${value:-${2:-}}"
 }
@@ -18,7 +30,7 @@ setting() {
 # The value of OPTIONS. Lines of .env add up, so that another option can be appended.
 options() {
     local lines=
-    [ ! -f .env ] || lines=$(sed -n "s/^OPTIONS=//p" .env | tr -d "\"'\r" | paste -sd, -)
+    [ ! -f .env ] || lines=$(in_env OPTIONS | paste -sd, -)
     echo "${OPTIONS:-$lines}"
 }
 

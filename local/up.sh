@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make up`: starts the pipeline in containers, with or without access to Docker Hub, and waits for the first row.
 set -euo pipefail
+trap 'exit 130' INT
 cd "$(dirname "$0")/.."
 source local/machine.sh
 
@@ -44,7 +45,11 @@ echo "Building the images of the services; the first time it takes about half a 
 $compose build >"$log" 2>&1 || { cat "$log"; fail "The images could not be built; the log is above."; }
 [ -z "${broker_image:-}" ] || wait "$broker_image"
 before=$(bytes)
-$compose up -d
+$compose up -d || {
+    ! $compose logs --tail=300 rabbitmq 2>&1 | grep -q no_such_user || fail "\
+The broker's data are from before OPTIONS=accounts. make clean deletes them, with the messages that wait; then: make up"
+    exit 1
+}
 
 # The first row comes within seconds. The log of a service that keeps ending explains why.
 for ((second = 0; second < 60; second++)); do

@@ -60,9 +60,16 @@ def test_an_override_is_kept_and_counts_last(compose: Compose, tmp_path: Path) -
         assert "9876" in compose("config", OPTIONS=options).stdout
 
 
-def test_options_are_read_from_the_env_file(compose: Compose, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b'OPTIONS=history\r\nOPTIONS="metrics"\r\nOPTIONS=metrics\r\n',
+        b"export OPTIONS=history # the past\n OPTIONS = 'metrics' \n",
+    ],
+)
+def test_options_are_read_from_the_env_file(compose: Compose, tmp_path: Path, lines: bytes) -> None:
     """Two lines add up: the pages append one for each option."""
-    (tmp_path / ".env").write_bytes(b'OPTIONS=history\r\nOPTIONS="metrics"\r\nOPTIONS=metrics\r\n')
+    (tmp_path / ".env").write_bytes(lines)
     assert {"prometheus", "history-definitions"} <= set(compose("config", "--services").stdout.split())
 
 

@@ -53,6 +53,16 @@ def running(folder: Path, environment: dict[str, str]) -> Iterator[None]:
     assert not processes(folder)
 
 
+def test_a_folder_that_was_moved_is_one_line(tmp_path: Path) -> None:
+    copy_of_the_tree(tmp_path)
+    (tmp_path / ".local/broker").mkdir(parents=True)
+    (tmp_path / ".local/place").write_text("/before/.local")
+    done = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("make local: the broker's data were made in /before/.local, and RabbitMQ does not")
+    assert done.stderr.endswith(f"rm -r {tmp_path}/.local/broker\n")
+
+
 def test_it_runs_restarts_and_ends_cleanly(tmp_path: Path) -> None:
     copy_of_the_tree(tmp_path)
     logs = tmp_path / "logs"
@@ -153,3 +163,18 @@ def test_a_challenger_and_the_history(tmp_path: Path) -> None:
         page = urllib.request.urlopen(f"http://127.0.0.1:{environment['METRICS_PORT']}/metrics").read().decode()
         assert "metric_rows_total" in page
     assert "ended with exit code" not in (tmp_path / "log").read_text()
+
+
+def test_it_ends_when_its_terminal_is_closed(tmp_path: Path) -> None:
+    copy_of_the_tree(tmp_path)
+    environment = {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ}
+    terminal, end = os.openpty()
+    local = subprocess.Popen(COMMAND, cwd=tmp_path, env=environment, stdout=end, stderr=end, start_new_session=True)
+    os.close(end)
+    shown = ""
+    while "Ctrl-C stops everything" not in shown:
+        shown += os.read(terminal, 1000).decode()
+    os.close(terminal)
+    local.send_signal(signal.SIGHUP)
+    assert local.wait(DEADLINE) == 0
+    assert not processes(tmp_path)
