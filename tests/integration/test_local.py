@@ -176,5 +176,5 @@ def test_it_ends_when_its_terminal_is_closed(tmp_path: Path) -> None:
         shown += os.read(terminal, 1000).decode()
     os.close(terminal)
     local.send_signal(signal.SIGHUP)
-    assert local.wait(DEADLINE) == 0
+    local.wait(DEADLINE)  # its exit code says only that the last lines could not be shown
     assert not processes(tmp_path)
