@@ -11,13 +11,16 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent
 START_DEADLINE = 60.0  # seconds; a start takes about 4 s on 2 idle cores
 STOP_DEADLINE = 30.0  # seconds; a clean stop takes 1 to 2 s
+
+
+PORTS: Sequence[int] = range(20000, 32000)
 
 
 class NodeError(Exception):
@@ -30,7 +33,7 @@ def free_port(preferred: int | None = None) -> int:
     The others come from below the range of outgoing connections (32768 up): while the broker is
     down, no client's own socket can then take its port.
     """
-    candidates = ([preferred] if preferred else []) + random.sample(range(20000, 32000), 100)
+    candidates = ([preferred] if preferred else []) + random.sample(PORTS, 100)
     for port in candidates:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -221,8 +221,9 @@ class Regressor:
             return f"answers text, such as {str(y.flat[0])!r}, not numbers"
         if outputs != 1:  # of a classifier with several labels, the probabilities are not those of classes
             return f"answers {outputs} numbers for one vector: fit it on one target"
-        if y.dtype.kind not in "biufO" or not isinstance(y.flat[0], SupportsFloat):
-            return f"answers an object of type {type(y.flat[0]).__name__}, not a number"
+        answer = y.flat[0]
+        if y.dtype.kind not in "biufO" or not (isinstance(answer, SupportsFloat) or (answer is None and y.ndim)):
+            return f"answers an object of type {type(answer).__name__}, not a number"
         return None
 
     def _check_columns(self, data: DataSettings) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TINY = np.concatenate([np.logspace(-300, -20, 2800), np.logspace(-20, -4, 1600)])  # of models that are (too) sure
-EDGES = np.unique([*TINY, *np.linspace(0, 1, 100_001), *(1 - TINY)])  # between which probabilities are counted
+EDGES = np.unique(np.concatenate([TINY, np.linspace(0, 1, 100_001), 1 - TINY]))  # between which they are counted
 TENTHS = 10  # points of the calibration chart
 
 

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
@@ -97,7 +97,8 @@ async def _until_told_to_stop(main: Awaitable[None]) -> None:
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(main)
 
     def stop(*_: object) -> None:
-        loop.call_soon_threadsafe(task.cancel)
+        with suppress(RuntimeError):  # the loop may have just ended
+            loop.call_soon_threadsafe(task.cancel)
         signal.setitimer(signal.ITIMER_REAL, STOP)
 
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))

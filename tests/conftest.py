@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import local.node
 from harness import QUEUES, Client, Service, memory, unavailable
 from local import Node, install_rabbitmq
 
@@ -21,6 +22,8 @@ from xdist.scheduler import LoadScopeScheduling
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the services' containers
+if worker := os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw"):
+    local.node.PORTS = range(20000, 32000)[int(worker) % 8 :: 8]  # otherwise two of them may choose the same one
 gc.disable()  # until all is imported, which makes millions of objects that stay
 
 

@@ -169,7 +169,15 @@ def test_it_ends_when_its_terminal_is_closed(tmp_path: Path) -> None:
     copy_of_the_tree(tmp_path)
     environment = {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ}
     terminal, end = os.openpty()
-    local = subprocess.Popen(COMMAND, cwd=tmp_path, env=environment, stdout=end, stderr=end, start_new_session=True)
+    local = subprocess.Popen(
+        COMMAND,
+        cwd=tmp_path,
+        env=environment,
+        stdout=end,
+        stderr=end,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup
+    )
     os.close(end)
     shown = ""
     while "Ctrl-C stops everything" not in shown:

@@ -468,6 +468,11 @@ class Listing(Answers):
         return [[0.25, 0.75]] * len(X)
 
 
+class NoneForZeros(Answers):
+    def predict(self, X: Any) -> Any:
+        return [0.5 if row.any() else None for row in X]
+
+
 class ListingTexts(Listing):
     classes_ = [" no", " yes"]  # noqa: RUF012
 
@@ -480,6 +485,7 @@ class ListingTexts(Listing):
         (Listing(lambda n: [1] * n), "", 0.75),
         (ListingTexts(lambda n: ["yes"] * n), "yes", 0.75),
         (Answers(lambda n: np.ma.array([0.5] * n, mask=False)), "", 0.5),
+        (NoneForZeros(lambda n: [0.5] * n), "", 0.5),
     ],
 )
 def test_classes_of_other_packages_and_of_ones_own_are_asked(
