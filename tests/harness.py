@@ -116,6 +116,9 @@ class Client:
             taken.append((body, properties.headers))
         return taken
 
+    def consumers(self, queue: str) -> int:
+        return int(self.channel.queue_declare(queue, passive=True).method.consumer_count)
+
     def count(self, queue: str) -> int:
         return int(self.channel.queue_declare(queue, passive=True).method.message_count)
 

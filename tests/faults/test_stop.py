@@ -152,10 +152,11 @@ run("busy", Settings, main)
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE) as service:
         assert service.stdout
         service.stdout.readline()
-        begun = time.monotonic()
         service.terminate()
-        assert service.wait(30) == 0
-        assert time.monotonic() - begun < 2
+        try:
+            assert service.wait(2) == 0
+        finally:
+            service.kill()
 
 
 def test_stop_while_data_is_loaded(run: Run, tmp_path: Path) -> None:
