@@ -88,6 +88,9 @@ def test_a_range_comes_again_with_its_bytes(broker: Node) -> None:
     finish(start("replay", "--broker", broker.url, "--since", "1970-01-01T00:00:02+00:00"))
     vectors, values = taken(broker.url, *KINDS)
     assert (len(vectors), values) == (4, bodies + bodies[1:])
+    assert finish(start("replay", "--broker", broker.url, "--offset", "1000"), code=2) == (
+        "make replay: --offset 1000: the history has nothing from there on\n"
+    )
 
 
 def test_a_time_leads_to_its_samples(broker: Node) -> None:
@@ -187,13 +190,6 @@ def test_it_holds_back_earlier_where_vectors_are_large(broker: Node) -> None:
 )
 def test_arguments_that_make_no_sense_are_one_line(arguments: list[str], problem: str) -> None:
     assert problem in finish(start("replay", *arguments), code=2).splitlines()[-1]
-
-
-def test_an_offset_beyond_the_end_is_one_line(broker: Node) -> None:
-    sent(broker, b'{"id": 1, "body": 1}')
-    assert finish(start("replay", "--broker", broker.url, "--offset", "1000"), code=2) == (
-        "make replay: --offset 1000: the history has nothing from there on\n"
-    )
 
 
 def test_without_a_history_there_is_one_line(client: Client, node: Node) -> None:
