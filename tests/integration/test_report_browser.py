@@ -236,6 +236,9 @@ def test_it_can_be_read_on_phones_and_desktops_by_day_and_night(
     start()
     browser.show(logs / "report.html", width, scheme)
     assert browser.run("document.documentElement.scrollWidth") <= width
+    *_, error = browser.find_elements(By.CSS_SELECTOR, "#last tbody tr:last-child td")
+    assert error.is_displayed()
+    assert error.rect["x"] + error.rect["width"] <= width  # without scrolling
     hidden = "[...document.querySelectorAll('section')].map(section => section.scrollWidth - section.clientWidth)"
     assert max(browser.run(hidden)) == 0
     heights = browser.run("[...document.querySelectorAll('svg text')].map(text => text.getBoundingClientRect().height)")
