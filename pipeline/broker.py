@@ -64,7 +64,7 @@ QUEUE_FORMS: list[tuple[Arguments, str]] = [  # forms that lose nothing by defau
     (QUORUM, "messages dropped by a policy are lost; a new queue would move them to the dead letters"),
     (None, "messages dropped by a policy are lost; a new queue would be a quorum queue with dead letters"),
 ]
-UNUSABLE = {  # forms that lose what is in them, by a word of the broker's answer
+UNUSABLE = {  # forms that cannot be used without loss, by a word of the broker's answer
     "stream": "the queue {queue} is a stream, which cannot be consumed like a queue",
     "auto_delete": "the queue {queue} is deleted with its last consumer, and all its messages",
 }

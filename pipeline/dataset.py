@@ -43,7 +43,7 @@ QUOTED = re.compile(r'"[^"]*"')
 csv.field_size_limit(2**24)  # characters in a cell, such as a letter; Python's own limit is 2**17
 MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", ".")  # and the same in upper case
 WORDS = {**dict.fromkeys(MISSING, float("nan")), "true": 1.0, "false": 0.0}
-NO_NUMBER = float("inf")
+NO_NUMBER, UNCLEAR = float("inf"), float("-inf")  # the latter is a cell such as 1,234
 DECIMAL_COMMA = str.maketrans(",.", ".,")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")  # 1,234 can be meant either way
 OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
@@ -258,7 +258,7 @@ def _read_numbers(
     for cells in _cells(settings, names):
         flat.extend([_number(cell, translation) for cell in cells])
     numbers = np.asarray(flat).reshape(-1, len(names))
-    bad, clear = np.isinf(numbers), np.isposinf(numbers)
+    bad, clear = np.isinf(numbers), numbers == NO_NUMBER
     rows = {int(j): int((clear if clear[:, j].any() else bad)[:, j].argmax()) for j in np.flatnonzero(bad.any(axis=0))}
     texts = dict.fromkeys(rows, "")
     for i, cells in enumerate(islice(_cells(settings, names), max(rows.values(), default=-1) + 1)):
@@ -284,12 +284,12 @@ def _cells(settings: DataSettings, wanted: list[str]) -> Iterator[list[str]]:
 
 
 def _number(text: str, translation: dict[int, int]) -> float:
-    """A cell as a number: NaN where it is missing, infinite where it is none, and negative then if it may be 1,234."""
+    """A cell as a number: NaN where it is missing, NO_NUMBER or UNCLEAR where it is none, or infinite."""
     try:
         number = float(text.translate(translation) if translation else text)
     except ValueError:
         cell = text.strip().lower()
-        return WORDS.get(cell, -NO_NUMBER if THOUSANDS.fullmatch(cell) else NO_NUMBER)
+        return WORDS.get(cell, UNCLEAR if THOUSANDS.fullmatch(cell) else NO_NUMBER)
     return NO_NUMBER if "_" in text else number  # float() takes 1_000, other programs do not
 
 

@@ -200,7 +200,7 @@ class Regressor:
         classes = self._classes()
         if isinstance(classes, list):  # one array of classes for each target
             return f"answers {len(classes)} numbers for one vector: fit it on one target"
-        if self.labels is None and classes is not None and np.asarray(classes).dtype.kind not in "biuf":
+        if self.labels is None and classes is not None and classes.dtype.kind not in "biuf":
             answers = f"answers {listed([str(name) for name in classes])}, not numbers"
             if not hasattr(self.model, "predict_proba"):
                 return f"{answers}, and gives no probabilities: fit it on 0 and 1, or with CalibratedClassifierCV"

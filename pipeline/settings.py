@@ -99,7 +99,8 @@ async def _until_told_to_stop(main: Awaitable[None]) -> None:
     def stop(*_: object) -> None:
         with suppress(RuntimeError):  # the loop may have just ended
             loop.call_soon_threadsafe(task.cancel)
-        signal.setitimer(signal.ITIMER_REAL, STOP)
+        if not signal.getitimer(signal.ITIMER_REAL)[0]:  # a second signal does not put off the end
+            signal.setitimer(signal.ITIMER_REAL, STOP)
 
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
     for number in STOPS:  # not by the loop, which may be busy

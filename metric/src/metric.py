@@ -233,8 +233,10 @@ class MetricLog:
         self.write_due_rows()
 
     def close(self) -> None:
-        with suppress(OSError, sqlite3.Error):
+        try:
             self.keep_state()
+        except (OSError, sqlite3.Error) as error:
+            log.error("the unmatched values are lost, %s was taken away: %s", self.state_path, error)
         self.db.close()
         os.close(self.folder_descriptor)
 

@@ -398,6 +398,11 @@ def clock(sample_id: float, form: str) -> str:
     return time.strftime(form, time.gmtime(sample_id)) if is_time(sample_id) else ""
 
 
+def fitting(characters: int) -> float:
+    """The size of a font in which so many characters fit side by side on a chart."""
+    return min(9.5, 560 / characters)
+
+
 def new_chart(title: str) -> Any:
     axes = Figure(INCHES).add_axes((0.18, 0.27, 0.76, 0.5))
     axes.set_title(title, loc="left", x=-0.21, y=1.28, weight="bold", size=10.5)
@@ -410,9 +415,8 @@ def new_chart(title: str) -> Any:
 def name_lines(axes: Any) -> None:
     names = axes.get_legend_handles_labels()[1]
     widest = sum(max(map(len, names[i : i + 2])) + 6 for i in range(0, len(names), 2))  # two to a column
-    size = min(9.5, 560 / widest)
     place = {"loc": "upper left", "bbox_to_anchor": (-0.24, 1.31), "ncols": (len(names) + 1) // 2}
-    axes.legend(**place, frameon=False, fontsize=size)
+    axes.legend(**place, frameon=False, fontsize=fitting(widest))
 
 
 def draw_distribution(rows: Evaluation, settings: PlotSettings) -> Figure:
@@ -457,7 +461,7 @@ def draw_distribution(rows: Evaluation, settings: PlotSettings) -> Figure:
         notes.append(f"changed after row {change.row:,}: mean {before} before, {since} since")
     axes.set(xlim=(low, high), ylim=(0, None), ylabel=f"rows per bar of {width:,.4g}")
     label = f"absolute error, in {readable(settings.unit) or 'the unit of the target'}"
-    axes.set_xlabel(label, size=min(9.5, 560 / len(label)))  # a long unit is smaller, so that it fits
+    axes.set_xlabel(label, size=fitting(len(label)))
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=rows.whole))
     axes.xaxis.set_major_formatter(FuncFormatter(tick))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND, integer=True))

@@ -154,7 +154,9 @@ run("busy", Settings, main)
         service.stdout.readline()
         service.terminate()
         try:
-            assert service.wait(2) == 0
+            time.sleep(1)
+            service.terminate()  # as somebody who is impatient
+            assert service.wait(1) == 0
         finally:
             service.kill()
 

@@ -134,6 +134,21 @@ def test_what_waits_outlives_a_stop_right_after_its_file_was_taken_away(logs: Pa
     assert rows(logs) == [(90.0, 1.0, 2.0, 1.0)]
 
 
+def test_a_stop_that_cannot_write_the_state_again_says_what_is_lost(
+    logs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = MetricLog(logs)
+    (logs / "metric_state.sqlite3").unlink()
+    monkeypatch.setattr(log, "copy_state", fail)
+    log.close()
+    (message,) = caplog.messages
+    assert "the unmatched values are lost" in message
+    assert "No space left" in message
+
+
 def test_a_prediction_that_differs_in_the_last_bit_is_a_repeat(log: MetricLog) -> None:
     assert add(log, ("y_pred", 1.0, 0.1 + 0.2), ("y_pred", 1.0, 0.3)) == [None, None]
 
