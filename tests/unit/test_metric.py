@@ -5,6 +5,7 @@ from harness import HEADER, rows
 from metric import Half, MetricLog
 
 import asyncio
+import errno
 import math
 import os
 import random
